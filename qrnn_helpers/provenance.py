@@ -7,6 +7,7 @@ same again, and facts about the one machine and moment, which may differ.
 import os
 import platform
 import subprocess
+import tomllib
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,11 +17,17 @@ FOLDER = Path(__file__).resolve().parent
 
 
 def package_version(name: str = "qrnn-helpers") -> str:
-    """Installed version of a distribution, "not installed" where there is none."""
+    """Installed version of a distribution, "not installed" where there is none.
+
+    This package itself may run from its checkout; then pyproject.toml knows.
+    """
     try:
         return version(name)
     except PackageNotFoundError:
-        return "not installed"
+        project = FOLDER.parent / "pyproject.toml"
+        if name != "qrnn-helpers" or not project.is_file():
+            return "not installed"
+        return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
 
 
 def git_state() -> dict[str, str | bool | None]:

@@ -1,0 +1,204 @@
+"""Files that can be trusted: fields as netCDF-4, records as JSON, checksums beside them.
+
+Every write goes to a temporary file in the same folder and takes its final name in one
+move: a reader, or a process that was killed, never meets half a file.
+"""
+
+import ast
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import xarray as xr
+
+LITERAL = "python:"  # marks an attribute stored as the text of a Python literal
+DIGEST = "content_sha256"
+MANIFEST = "CHECKSUMS.sha256"
+
+
+def save(array: xr.DataArray, path: str | os.PathLike) -> None:
+    """Write `array` to `path` as netCDF-4, attributes included, in one atomic move.
+
+    Attributes may be anything that a Python literal can say (None, bools, numbers, text,
+    and tuples, lists or dicts of them); another raises TypeError. A digest of the content
+    goes into the file, by which `load` sees damage.
+    """
+    if not isinstance(array, xr.DataArray):
+        raise TypeError(f"array must be an xarray.DataArray; got {type(array).__name__}")
+    path = _path(path)
+    stored = _map_attrs(array, _encode)
+    stored.attrs[DIGEST] = _content_digest(array)
+    packed = {"zlib": True, "shuffle": True} if array.size and array.dtype.kind in "iuf" else {}
+    with _replacing(path) as temporary:
+        name = array.name or "array"
+        dataset = stored.rename(name).to_dataset()
+        dataset.attrs["unnamed"] = int(array.name is None)
+        dataset.to_netcdf(temporary, engine="h5netcdf", encoding={name: packed})
+
+
+def load(path: str | os.PathLike, *, sha256: str | None = None) -> xr.DataArray:
+    """Read what `save` wrote, into memory; the array and its attributes come back equal.
+
+    With `sha256` the file itself must have that checksum. Raises FileNotFoundError if there
+    is no such file, ValueError naming it if it is damaged or not what was expected.
+    """
+    path = _path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path must be an existing file; there is none at {path}")
+    if sha256 is not None and checksum(path) != sha256:
+        raise ValueError(f"{path} is damaged: sha256 {checksum(path)}, expected {sha256}")
+    try:
+        array = _read(path)
+        digest = array.attrs.pop(DIGEST, None)
+        found = None if digest is None else _content_digest(array)
+    except Exception as error:  # HDF5 reports damage in as many ways as there are bytes
+        raise ValueError(f"{path} is damaged or not netCDF-4: {error}") from error
+    if found != digest:
+        raise ValueError(f"{path} is damaged: its content has digest {found}, stored {digest}")
+    return array
+
+
+def write_json(record: object, path: str | os.PathLike) -> None:
+    """Write `record` as JSON in one atomic move; NaN and infinities as Python writes them."""
+    text = json.dumps(record, indent=1) + "\n"
+    with _replacing(_path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike) -> object:
+    """Read a record that `write_json` wrote; a damaged file raises ValueError naming it."""
+    path = _path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path must be an existing file; there is none at {path}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or not JSON: {error}") from error
+
+
+def checksum(path: str | os.PathLike) -> str:
+    """sha256 of a file, as `sha256sum` prints it."""
+    with open(_path(path), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: str | os.PathLike) -> None:
+    """Compare a file with the manifest `CHECKSUMS.sha256` in its folder; raise if they differ."""
+    path = _path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path must be an existing file; there is none at {path}")
+    expected = read_manifest(path.parent).get(path.name)
+    if expected is None:
+        raise ValueError(f"{path} is not listed in {path.parent / MANIFEST}")
+    if checksum(path) != expected:
+        raise ValueError(f"{path} is damaged: sha256 {checksum(path)}, {MANIFEST} has {expected}")
+
+
+def read_manifest(folder: str | os.PathLike) -> dict[str, str]:
+    """File name -> sha256, from the `CHECKSUMS.sha256` of a folder; empty if there is none."""
+    manifest = _path(folder) / MANIFEST
+    lines = manifest.read_text(encoding="utf-8").splitlines() if manifest.is_file() else []
+    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
+
+
+def add_to_manifest(path: str | os.PathLike) -> None:
+    """Record a file's checksum in its folder's manifest, readable by `sha256sum --check`."""
+    path = _path(path)
+    listed = read_manifest(path.parent) | {path.name: checksum(path)}
+    with _replacing(path.parent / MANIFEST) as temporary:
+        lines = [f"{listed[name]}  {name}\n" for name in sorted(listed)]
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def _path(path: object) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be text or a Path; got {type(path).__name__}")
+    return Path(path)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, moved over it when the block ends well."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"path must lie in an existing folder; there is no {path.parent}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())  # the content is on disk before the name points to it
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> xr.DataArray:
+    """The one array of a file, with its text coordinates and attributes as they were."""
+    h5py.File(path, "r").close()  # on a damaged file h5netcdf would fail twice, once unseen
+    with xr.open_dataset(path, engine="h5netcdf", decode_times=False) as dataset:
+        dataset.load()
+    (name,) = dataset.data_vars
+    array = dataset[name].rename(None if dataset.attrs.get("unnamed") else name)
+    for key, coord in array.coords.items():
+        if coord.dtype.kind in "OT":
+            array = array.assign_coords({key: coord.astype(str)})
+    array = _map_attrs(array, _decode)
+    for part in (array, *array.coords.values()):
+        part.encoding = {}
+    return array
+
+
+def _map_attrs(array: xr.DataArray, change) -> xr.DataArray:
+    """A copy with `change` applied to every attribute of the array and its coordinates."""
+    copy = array.copy()
+    for part in (copy, *copy.coords.values()):
+        part.attrs = {name: change(name, value) for name, value in part.attrs.items()}
+    return copy
+
+
+def _encode(name: str, value: object) -> object:
+    """What netCDF can hold of one attribute: numbers and text as they are, the rest as text."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) or (type(value) is int and abs(value) < 2**63):
+        return value
+    if isinstance(value, str) and value and "\0" not in value and not value.startswith(LITERAL):
+        return value
+    text = repr(value)
+    try:
+        same = ast.literal_eval(text) == value
+    except (ValueError, SyntaxError):
+        same = False
+    if not same:
+        raise TypeError(f"attribute {name} must be a Python literal; got {type(value).__name__}")
+    return LITERAL + text
+
+
+def _decode(name: str, value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, str) and value.startswith(LITERAL):
+        return ast.literal_eval(value.removeprefix(LITERAL))
+    return value
+
+
+def _content_digest(array: xr.DataArray) -> str:
+    """sha256 over values, names, dimensions and attributes, however they are stored."""
+    digest = hashlib.sha256()
+    parts = [("", array), *sorted(array.coords.items(), key=lambda item: str(item[0]))]
+    for name, part in parts:
+        attrs = sorted((key, repr(_plain(value))) for key, value in part.attrs.items())
+        digest.update(repr((name, part.dims, part.shape, part.dtype.kind, attrs)).encode())
+        text = part.dtype.kind in "OTU"
+        values = part.values
+        digest.update(repr(values.tolist()).encode() if text else values.tobytes())
+    return digest.hexdigest()
+
+
+def _plain(value: object) -> object:
+    return value.item() if isinstance(value, np.generic) else value
