@@ -1,0 +1,54 @@
+# Everything a reader needs: `make book`, `make test`, `make lab`. Needs python3 >= 3.11 and make.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+# The environment is rebuilt when the pins or the package's own description change.
+STAMP  := $(VENV)/.ready-$(shell cat requirements.txt requirements.lock pyproject.toml | cksum | cut -d' ' -f1)
+NOTEBOOKS ?= $(wildcard notebooks/*.ipynb)
+
+# One thread: the small matrices here gain nothing by more, and sums keep their order.
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+export PYTHONNOUSERSITE = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help env book test lab notebooks lint lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+env: $(STAMP)  ## create .venv with the pinned packages (done by itself when needed)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "python3 >= 3.11 is needed; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned packages (about two minutes, 1.6 GB) ..."
+	@$(PY) -m pip install --quiet -r requirements.txt -c requirements.lock
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.ready-* && touch $@
+
+book: env  ## execute what changed, build the pages, print the first one's path
+	@$(PY) tools/build_book.py
+
+test: env  ## unit tests, notebooks, book, links, browser
+	@$(PY) tools/build_book.py || echo "THE BOOK DID NOT BUILD; the tests below say so, too"
+	@BOOK_REQUIRED=1 $(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env \
+	  --nbval-sanitize-with tests/nbval_sanitize.cfg tests $(NOTEBOOKS)
+
+lab: env  ## open the notebooks in JupyterLab
+	@$(PY) -m jupyter lab --notebook-dir=. notebooks
+
+notebooks: env  ## execute the notebooks again and store their outputs (NOTEBOOKS=... for some)
+	@$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=120 \
+	  --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+
+lint: env  ## check the style of code and notebooks
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+
+lock: env  ## write requirements.lock anew from what is installed
+	@{ head -2 requirements.lock; $(PY) -m pip freeze --all --exclude-editable \
+	  | grep -v -i -E '^pip==' | sed 's/+cpu$$//'; } > .lock.tmp && mv .lock.tmp requirements.lock
+
+clean:  ## remove what was built (not .venv)
+	rm -rf book/_build build *.egg-info .pytest_cache .ruff_cache .hypothesis
