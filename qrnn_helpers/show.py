@@ -1,0 +1,278 @@
+"""How the book shows things: house style, numbers for the prose, pictures with a slider.
+
+Nothing here computes a result. A notebook calls :func:`use_house_style` once,
+:func:`tell` for every number that its prose quotes, and :func:`player` for a
+series of pictures. Ordinary figures need no helper: their caption and
+alternative text stand in the cell's metadata (see ``book/architecture.md``).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from cycler import cycler
+from matplotlib.figure import Figure
+from PIL import Image
+
+__all__ = ["FramePlayer", "line_style", "picture", "player", "tell", "use_house_style"]
+
+#: Okabe and Ito's colours (safe for colour-blind readers), ordered so that
+#: neighbours also differ in brightness; each has a line and a marker of its own.
+COLOURS = ("#000000", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#E69F00")
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+#: The same method looks the same in every chapter. Truth and exact results come first.
+ROLES = {
+    "truth": 0, "exact": 0,
+    "shift": 1,
+    "spsa": 2,
+    "persistence": 3,
+    "linear": 4,
+    "untrained": 5,
+    "gru": 6,
+}  # fmt: skip
+
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+def use_house_style() -> None:
+    """Set Matplotlib's defaults for this session: sizes, grid, colours, dashes.
+
+    Every line of the cycle differs in colour *and* dash, so that figures survive
+    a black-and-white printer. ``cividis`` keeps its order in grey, too.
+    """
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.4),
+            "figure.dpi": 110,
+            "figure.facecolor": "white",  # stays readable on a dark page
+            "figure.constrained_layout.use": True,
+            "font.size": 10,
+            "axes.grid": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=LINES),
+            "grid.alpha": 0.3,
+            "image.cmap": "cividis",
+            "legend.frameon": False,
+            "lines.linewidth": 1.6,
+            "lines.markersize": 5,
+        }
+    )
+
+
+def line_style(role: str | int) -> dict[str, Any]:
+    """Colour, dash and marker of a method, as keywords for ``plt.plot``.
+
+    Parameters
+    ----------
+    role
+        One of ``truth exact shift spsa persistence linear untrained gru``, or the
+        number of a style (counted round).
+
+    Raises
+    ------
+    ValueError
+        For a name that is not in the list.
+    """
+    if isinstance(role, str) and role not in ROLES:
+        raise ValueError(f"role is {role!r}; allowed are {', '.join(ROLES)} or a number")
+    k = (ROLES[role] if isinstance(role, str) else role) % len(COLOURS)
+    return {"color": COLOURS[k], "linestyle": LINES[k], "marker": MARKERS[k]}
+
+
+def tell(name: str, value: Any, fmt: str = "", unit: str = "") -> None:
+    """Print a number and keep it for the prose, where the glue:text role shows it.
+
+    What is kept is the *rounded string*, so page, notebook and the comparison of
+    outputs agree; a reader of JupyterLab, who does not see glued text, reads
+    ``name = value`` under the cell.
+
+    Parameters
+    ----------
+    name
+        Unique in the book; by habit ``chapter-what``, such as ``data-energy``.
+    value
+        Anything that ``format(value, fmt)`` takes.
+    fmt
+        A format such as ``".3f"``. Give few enough digits that another processor
+        prints the same.
+    unit
+        Appended after a space.
+    """
+    from myst_nb import glue  # loads Sphinx: only where it is needed
+
+    text = f"{format(value, fmt)} {unit}".strip()
+    print(f"{name} = {text}")
+    glue(name, text, display=False)
+
+
+def _png(frame: Figure | bytes, dpi: int, colours: int) -> bytes:
+    """A small PNG: a palette of `colours` instead of full colour, no metadata."""
+    if isinstance(frame, Figure):
+        buffer = io.BytesIO()
+        frame.savefig(buffer, format="png", dpi=dpi)
+        plt.close(frame)  # else Jupyter shows it a second time
+        frame = buffer.getvalue()
+    if not (isinstance(frame, bytes) and frame.startswith(PNG_START)):
+        raise TypeError(f"a frame is {type(frame).__name__}; allowed are Figure and PNG bytes")
+    image = Image.open(io.BytesIO(frame)).convert("RGB").quantize(colours)
+    small = io.BytesIO()
+    image.save(small, format="PNG", optimize=True)
+    return small.getvalue()
+
+
+def _data_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def picture(figure: Figure | bytes, alt: str, *, dpi: int = 90, colours: int = 64) -> str:
+    """One figure as an ``<img>`` with alternative text, for ``widgets.HTML``.
+
+    (``widgets.Image`` cannot carry alternative text.) The figure is closed.
+    """
+    url = _data_url(_png(figure, dpi, colours))
+    return f'<img src="{url}" alt="{html.escape(alt)}" style="max-width:100%;height:auto">'
+
+
+_PAGE = """\
+<figure class="frame-player" data-player="{key}" style="margin:1em 0">
+<img src="{first}" alt="{alt}" width="{width}" height="{height}" \
+style="max-width:100%;height:auto;background:#fff">
+<div class="frame-player-controls" hidden>
+<button type="button">Play</button>
+<label for="{key}-slider">{label}</label>
+<input type="range" id="{key}-slider" min="0" max="{last}" step="1" value="0">
+<output for="{key}-slider"></output>
+</div>{caption}
+<script type="application/json">{data}</script>
+</figure>
+<script>{script}</script>"""
+
+# Finds its players by key, so it works where `document.currentScript` is empty
+# (JupyterLab). Nothing plays by itself; who asked for less motion steps by hand.
+_SCRIPT = """
+document.querySelectorAll('[data-player="KEY"]:not([data-ready])').forEach(function (box) {
+  var frames = JSON.parse(box.querySelector('script[type="application/json"]').textContent);
+  var img = box.querySelector('img'), bar = box.querySelector('.frame-player-controls');
+  var slider = bar.querySelector('input'), button = bar.querySelector('button');
+  var text = bar.querySelector('output'), timer = null;
+  var calm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+  function show(k) {
+    slider.value = k;
+    img.src = frames[k].src;
+    img.alt = frames[k].alt;
+    text.textContent = frames[k].label;
+    slider.setAttribute('aria-valuetext', frames[k].label);
+  }
+  function next() { show((Number(slider.value) + 1) % frames.length); }
+  function pause() { clearInterval(timer); timer = null; name_button(); }
+  function name_button() {
+    button.textContent = timer ? 'Pause' : (calm ? 'Next' : 'Play');
+  }
+  button.addEventListener('click', function () {
+    if (calm) { next(); } else if (timer) { pause(); }
+    else { next(); timer = setInterval(next, 500); name_button(); }
+  });
+  slider.addEventListener('input', function () { pause(); show(Number(slider.value)); });
+  box.setAttribute('data-ready', '');
+  bar.hidden = false;
+  name_button();
+  show(0);
+});
+"""
+
+
+class FramePlayer:
+    """Pictures with a slider, as HTML that needs neither kernel nor network.
+
+    Made by :func:`player`; its value as a notebook output is what counts.
+    Without JavaScript (an untrusted notebook) the first picture stands alone.
+    """
+
+    def __init__(self, page: str, frames: int) -> None:
+        self._page, self._frames = page, frames
+
+    def _repr_html_(self) -> str:
+        return self._page
+
+    def __repr__(self) -> str:
+        return f"<FramePlayer: {self._frames} frames>"
+
+
+def player(
+    frames: Sequence[Figure | bytes],
+    labels: Sequence[str],
+    alt: str | Sequence[str],
+    *,
+    caption: str = "",
+    slider_label: str = "frame",
+    dpi: int = 90,
+    colours: int = 64,
+    max_bytes: int = 700_000,
+) -> FramePlayer:
+    """Pictures to leaf through with a slider; make it the last value of a cell.
+
+    Parameters
+    ----------
+    frames
+        Matplotlib figures of one size (they are closed), or PNG bytes.
+    labels
+        One short text a frame, shown beside the slider and read aloud.
+    alt
+        One alternative text a frame, or a single text in which ``{label}`` stands
+        for the frame's label.
+    caption
+        Plain text below the pictures.
+    slider_label
+        What the slider moves, such as ``"update"``.
+    dpi, colours
+        Size of the pictures and of their palettes.
+    max_bytes
+        The most that all pictures may take together as text.
+
+    Raises
+    ------
+    ValueError
+        No frames, lists of different lengths, an empty alternative text, pictures
+        larger than `max_bytes`.
+    TypeError
+        A frame that is neither a figure nor a PNG.
+    """
+    alts = [alt.replace("{label}", a) for a in labels] if isinstance(alt, str) else list(alt)
+    if not frames or not len(frames) == len(labels) == len(alts):
+        raise ValueError(
+            f"frames, labels and alt have lengths {len(frames)}, {len(labels)} and "
+            f"{len(alts)}; allowed is one common length of at least 1"
+        )
+    if not all(a.strip() for a in alts):
+        raise ValueError("alt is empty for a frame; every picture needs a text")
+    pngs = [_png(frame, dpi, colours) for frame in frames]
+    urls = [_data_url(png) for png in pngs]
+    if (size := sum(map(len, urls))) > max_bytes:
+        raise ValueError(f"frames take {size} bytes; allowed are max_bytes={max_bytes}")
+    data = [
+        {"src": u, "alt": a, "label": b} for u, a, b in zip(urls, alts, labels, strict=True)
+    ]
+    size_px = Image.open(io.BytesIO(pngs[0])).size
+    return FramePlayer(_page(data, size_px, caption, slider_label), len(data))
+
+
+def _page(data: list[dict[str, str]], size: tuple[int, int], caption: str, label: str) -> str:
+    """Fill in the page; names come from the content, so equal input gives equal bytes."""
+    text = json.dumps(data).replace("<", "\\u003c")  # no "</script>" inside a script
+    key = "player-" + hashlib.sha256((text + caption + label).encode()).hexdigest()[:12]
+    below = f"\n<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return _PAGE.format(
+        key=key, first=data[0]["src"], alt=html.escape(data[0]["alt"]), data=text,
+        width=size[0], height=size[1], last=len(data) - 1,
+        label=html.escape(label), caption=below, script=_SCRIPT.replace("KEY", key),
+    )  # fmt: skip

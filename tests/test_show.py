@@ -1,0 +1,94 @@
+"""House style, glued numbers and the frame player."""
+
+import io
+import re
+
+import matplotlib
+import pytest
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from qrnn_helpers import show
+
+
+def figure(value: float = 0.0) -> plt.Figure:
+    fig, ax = plt.subplots(figsize=(3, 2))
+    ax.plot([0, value])
+    return fig
+
+
+def test_import_leaves_matplotlib_alone():
+    with plt.rc_context():
+        plt.rcdefaults()
+        before = plt.rcParams["axes.prop_cycle"]
+        import importlib
+
+        importlib.reload(show)
+        assert plt.rcParams["axes.prop_cycle"] == before
+        show.use_house_style()
+        assert plt.rcParams["axes.prop_cycle"] != before
+
+
+def test_styles_differ_in_colour_dash_and_marker():
+    styles = [show.line_style(k) for k in range(len(show.COLOURS))]
+    for key in ("color", "linestyle", "marker"):
+        assert len({str(s[key]) for s in styles}) == len(styles)
+    with pytest.raises(ValueError, match="spza"):
+        show.line_style("spza")
+
+
+def test_tell_prints_and_glues_the_rounded_string(capsys, monkeypatch):
+    import myst_nb
+
+    glued = {}
+    monkeypatch.setattr(myst_nb, "glue", lambda n, v, display: glued.update({n: v}))
+    show.tell("data-energy", 0.70049, ".2f", "units")
+    assert capsys.readouterr().out == "data-energy = 0.70 units\n"
+    assert glued == {"data-energy": "0.70 units"}
+
+
+def test_player_is_complete_and_repeats():
+    make = lambda: show.player(  # noqa: E731
+        [figure(1), figure(2)],
+        ["one", "two </script>"],
+        "A line up to {label}",
+        caption="a < b",
+        slider_label="height",
+    )
+    page = make()._repr_html_()
+    assert page == make()._repr_html_()
+    assert not plt.get_fignums()
+    assert page.count("</script>") == 2 and "a &lt; b" in page
+    assert "A line up to one" in page and "two \\u003c/script>" in page
+    key = re.search(r'data-player="(player-[0-9a-f]{12})"', page).group(1)
+    assert f'label for="{key}-slider"' in page and f'id="{key}-slider"' in page
+    assert "http" not in page
+    assert repr(make()) == "<FramePlayer: 2 frames>"
+
+
+def test_player_says_what_is_wrong():
+    with pytest.raises(ValueError, match="lengths 1, 2 and 2"):
+        show.player([figure()], ["a", "b"], "{label}")
+    with pytest.raises(ValueError, match="lengths 0"):
+        show.player([], [], "x")
+    with pytest.raises(ValueError, match="alt is empty"):
+        show.player([figure()], ["a"], " ")
+    with pytest.raises(TypeError, match="frame is str"):
+        show.player(["x"], ["a"], "b")
+    with pytest.raises(ValueError, match="max_bytes=10"):
+        show.player([figure()], ["a"], "b", max_bytes=10)
+
+
+def test_player_takes_png_bytes_and_makes_them_small():
+    buffer = io.BytesIO()
+    fig = figure(3)
+    fig.savefig(buffer, format="png")
+    plt.close(fig)
+    page = show.player([buffer.getvalue()], ["a"], "b")._repr_html_()
+    assert 'width="300" height="200"' in page
+    assert len(page) < 20_000
+
+
+def test_picture_has_its_text():
+    assert 'alt="a &quot;b&quot;"' in show.picture(figure(), 'a "b"')
