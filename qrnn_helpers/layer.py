@@ -1,0 +1,142 @@
+"""Quantum recurrent layers and networks as torch modules."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from qiskit import QuantumCircuit
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from .backends import Backend, ExactBackend
+from .checks import check_instance, check_integer, check_tensor, torch_generator
+from .cost import CostLedger
+from .estimators import Autograd, Circuits, GradientEstimator, ParameterShift
+from .program import StepProgram
+
+__all__ = ["QRNN", "QuantumRecurrentLayer"]
+
+
+class QuantumRecurrentLayer(nn.Module):
+    """A step circuit repeated over time, its memory coherent, its readout measured and reset.
+
+    ``forward(angles, state=None) -> (probabilities, state)``: angles (batch, time, P) in any floating
+    dtype, ``angles[..., k]`` for ``step.parameters[k]``; probabilities (batch, time, 2**readout) in the
+    same dtype, each step's marginal over all others; state (batch, 2**memory, 2**memory), the memory's
+    density matrix, |0...0> at the start (None from a backend that cannot show it).
+
+    ``backend`` says where circuits run (default `ExactBackend`), ``gradient`` how they are
+    differentiated (default `Autograd` on the exact backend, `ParameterShift` elsewhere).  Only
+    `Autograd` differentiates through a state.  ``cost`` is the layer's `CostLedger`.
+    """
+
+    def __init__(
+        self, step: QuantumCircuit, *, backend: Backend | None = None, gradient: GradientEstimator | None = None
+    ):
+        super().__init__()
+        self.program = StepProgram(step)
+        self.backend = check_instance("backend", backend or ExactBackend(), Backend, "a Backend such as ExactBackend()")
+        exact = isinstance(self.backend, ExactBackend)
+        gradient = gradient or (Autograd() if exact else ParameterShift())
+        self.gradient = check_instance("gradient", gradient, GradientEstimator, "a GradientEstimator such as SPSA()")
+        if isinstance(gradient, Autograd) and not exact:
+            raise ValueError(f"gradient must not be Autograd() off the exact backend; got backend {self.backend!r}")
+        self.gradient.circuits(self.program, 1)  # a gate without a rule is refused here, not in training
+        self.cost = CostLedger()
+
+    def forward(
+        self, angles: torch.Tensor, state: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        check_tensor("angles", angles, ("batch", "time", len(self.program.parameters)))
+        if state is not None:
+            size = 2**self.program.memory
+            check_tensor("state", state, (angles.shape[0], size, size), complex_too=True)
+        circuits = Circuits(self.program, self.backend, self.cost, state)
+        if isinstance(self.gradient, Autograd):
+            return circuits.forward(angles)
+        return _Estimated.apply(angles, circuits, self.gradient)
+
+    def update_circuits(self, batch: int, time_steps: int) -> int:
+        """Circuits of one forward and one backward pass over a batch."""
+        return batch * (1 + self.gradient.circuits(self.program, time_steps))
+
+    def extra_repr(self) -> str:
+        program = self.program
+        return (
+            f"memory={program.memory}, readout={program.readout}, angles={len(program.parameters)}, "
+            f"backend={self.backend!r}, gradient={self.gradient!r}"
+        )
+
+
+class _Estimated(torch.autograd.Function):
+    """Forward: run the circuits.  Backward: ask the estimator, which runs circuits of its own."""
+
+    @staticmethod
+    def forward(ctx, angles, circuits, gradient):
+        probabilities, state = circuits.forward(angles)
+        ctx.save_for_backward(angles)
+        ctx.circuits, ctx.gradient = circuits, gradient
+        if state is not None:
+            ctx.mark_non_differentiable(state)
+        return probabilities, state
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, weights, _):
+        (angles,) = ctx.saved_tensors
+        return ctx.gradient.estimate(ctx.circuits, angles, weights), None, None
+
+
+class QRNN(nn.Module):
+    """Linear encoder to angles, quantum recurrent layer, linear decoder.
+
+    ``forward(x, state=None) -> (y, state)``: x (batch, time, input_size), y (batch, time,
+    output_size).  y_t = D p_t + d with p = layer(E x + e); with ``skip`` a linear path S x_t is added.
+    The encoder's weights start uniform within +-sqrt(3 / input_size) / 2 (inputs of unit variance move
+    an angle by about half a radian), its biases uniform on the circle, the decoder as torch's Linear.
+    ``seed`` is an int, a torch generator or None; ``dtype`` torch's default unless given.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        step: QuantumCircuit,
+        *,
+        backend: Backend | None = None,
+        gradient: GradientEstimator | None = None,
+        skip: bool = False,
+        dtype: torch.dtype | None = None,
+        seed: int | torch.Generator | None = None,
+    ):
+        super().__init__()
+        input_size = check_integer("input_size", input_size, minimum=1)
+        output_size = check_integer("output_size", output_size, minimum=1)
+        self.layer = QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
+        program = self.layer.program
+        if not program.parameters:
+            raise ValueError("step must have at least one Parameter for the encoder to set; got none")
+        generator = torch_generator(seed)
+        reach = math.sqrt(3 / input_size) / 2
+        self.encoder = linear(input_size, len(program.parameters), reach, math.pi, dtype, generator)
+        bound = 2 ** (-program.readout / 2)
+        self.decoder = linear(2**program.readout, output_size, bound, bound, dtype, generator)
+        check_instance("skip", skip, bool, "True or False")
+        self.skip = linear(input_size, output_size, 0.0, 0.0, dtype, generator) if skip else None
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        check_tensor("x", x, ("batch", "time", self.encoder.in_features))
+        probabilities, state = self.layer(self.encoder(x), state)
+        y = self.decoder(probabilities)
+        return (y if self.skip is None else y + self.skip(x)), state
+
+
+def linear(
+    inputs: int, outputs: int, weight: float, bias: float, dtype: torch.dtype | None, generator: torch.Generator
+) -> nn.Linear:
+    """A linear layer, uniform within +-weight and +-bias, that leaves torch's global generator alone."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=dtype or torch.get_default_dtype())
+    nn.init.uniform_(layer.weight, -weight, weight, generator=generator)
+    nn.init.uniform_(layer.bias, -bias, bias, generator=generator)
+    return layer
