@@ -160,11 +160,10 @@ def _plain_seed(seed: int | np.random.Generator | None) -> int:
 
 def _given_starts(initial: object, trajectories: int, points: int) -> np.ndarray:
     """`initial` as finite float64 (trajectories, points)."""
-    try:
-        start = np.array(initial, dtype=np.float64)
-    except (TypeError, ValueError):
-        message = "initial must be an array of real numbers; got "
-        raise TypeError(message + type(initial).__name__) from None
+    given = np.asarray(initial)
+    if given.dtype.kind not in "iuf":
+        raise TypeError(f"initial must be an array of real numbers; got {given.dtype} values")
+    start = given.astype(np.float64)
     if start.shape != (trajectories, points):
         raise ValueError(
             f"initial must have shape (trajectories, points) = {(trajectories, points)}; "
