@@ -25,6 +25,9 @@ __all__ = ["Backend", "ExactBackend", "ShotBackend", "SamplerBackend"]
 MEMORY_LIMIT = 8 * 2**30
 """Bytes that one call may need for its isometries; above it the call raises."""
 
+BASIS = "u p rx ry rz rxx ryy rzz h x y z s sdg t tdg sx cx cy cz swap ccx".split()
+"""Gates that simulators know by name.  Controlled rotations are left out on purpose: see `open_controlled`."""
+
 
 class Backend(ABC):
     """Runs circuits.  ``shots`` is the number of shots of each circuit, 0 if the result is exact."""
@@ -47,16 +50,20 @@ class Backend(ABC):
         step: int,
         replaced: torch.Tensor,
         state: torch.Tensor | None = None,
+        *,
+        first: int = 0,
     ) -> torch.Tensor:
-        """Probabilities (K, batch, time, R) of K variants that differ from ``gate_angles`` at one step.
+        """Probabilities (K, batch, time - first, R) of K variants that differ at one step.
 
-        ``replaced`` (K, batch, G) takes the place of ``gate_angles[:, step]``.  This is what the shift
-        rule asks for; backends that can share the other steps' work override it.
+        ``replaced`` (K, batch, G) takes the place of ``gate_angles[:, step]``; only the outputs from
+        step ``first`` <= ``step`` on are asked for.  This is what the shift rule needs; backends that
+        can share the other steps' work override it.
         """
         rows = gate_angles.repeat(len(replaced), 1, 1, 1)
         rows[:, :, step] = replaced
         repeated = None if state is None else state.repeat(len(replaced), 1, 1)
-        return self.run(program, rows.flatten(0, 1), repeated)[0].unflatten(0, replaced.shape[:2])
+        probabilities = self.run(program, rows.flatten(0, 1), repeated)[0]
+        return probabilities.unflatten(0, replaced.shape[:2])[:, :, first:]
 
 
 class ExactBackend(Backend):
@@ -81,7 +88,7 @@ class ExactBackend(Backend):
             probabilities.append(outcome)
         return torch.stack(probabilities, 1).to(gate_angles.dtype), rho
 
-    def run_replaced(self, program, gate_angles, step, replaced, state=None):
+    def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):
         kraus = _kraus(program, gate_angles, self.dtype)
         variants = program.isometries(replaced.flatten(0, 1), self.dtype).unflatten(0, replaced.shape[:2])
         rho = self._start(program, gate_angles, state)
@@ -89,16 +96,13 @@ class ExactBackend(Backend):
         for t, own in enumerate(kraus.unbind(1)):
             outcome, rho = _advance(variants if t == step else own, rho)
             probabilities.append(outcome.expand(*replaced.shape[:2], -1))
-        return torch.stack(probabilities, 2).to(gate_angles.dtype)
+        return torch.stack(probabilities[first:], 2).to(gate_angles.dtype)
 
     def _start(self, program: StepProgram, gate_angles: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
         """The given state, or |0...0><0...0|, for every sample."""
         if state is not None:
             return state.to(self.dtype)
-        size = 2**program.memory
-        rho = torch.zeros(size, size, dtype=self.dtype, device=gate_angles.device)
-        rho[0, 0] = 1
-        return rho.expand(gate_angles.shape[0], size, size)
+        return _ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
 
 
 class ShotBackend(Backend):
@@ -121,22 +125,31 @@ class ShotBackend(Backend):
         _no_state(self, state)
         return self._frequencies(_kraus(program, gate_angles, self.dtype), gate_angles.dtype), None
 
-    def run_replaced(self, program, gate_angles, step, replaced, state=None):
+    def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):
+        # The outcomes from ``first`` on start from the memory's exact state there, a mixture of its
+        # eigenstates: the joint distribution is the true one, and the steps before need not be drawn.
         _no_state(self, state)
-        kraus = _kraus(program, gate_angles, self.dtype).repeat(len(replaced), 1, 1, 1, 1)
-        kraus[:, step] = program.isometries(replaced.flatten(0, 1), self.dtype)
-        return self._frequencies(kraus, gate_angles.dtype).unflatten(0, replaced.shape[:2])
+        kraus = _kraus(program, gate_angles, self.dtype)
+        rho = _ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
+        for own in kraus[:, :first].unbind(1):
+            rho = _advance(own, rho)[1]
+        variants = kraus[:, first:].repeat(len(replaced), 1, 1, 1, 1)
+        variants[:, step - first] = program.isometries(replaced.flatten(0, 1), self.dtype)
+        rho = rho.repeat(len(replaced), 1, 1)
+        return self._frequencies(variants, gate_angles.dtype, rho).unflatten(0, replaced.shape[:2])
 
     def histories(self, program: StepProgram, gate_angles: torch.Tensor) -> torch.Tensor:
         """The outcomes of every single shot, (batch, shots, time), int64; sorted by history."""
         chunks = self._chunks(_kraus(program, gate_angles, self.dtype))
         return torch.cat([_histories(_branches(kraus, self.shots, self.generator), self.shots) for kraus in chunks])
 
-    def _frequencies(self, kraus: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    def _frequencies(self, kraus: torch.Tensor, dtype: torch.dtype, rho: torch.Tensor | None = None) -> torch.Tensor:
         """Relative frequencies (circuits, time, R) of the outcomes of each step."""
+        chunks = self._chunks(kraus)
+        starts = [None] * len(chunks) if rho is None else self._chunks(rho)
         parts = [
-            torch.stack([counts.sum(1) for counts in _branches(chunk, self.shots, self.generator)], 1)
-            for chunk in self._chunks(kraus)
+            torch.stack([counts.sum(1) for counts in _branches(chunk, self.shots, self.generator, start)], 1)
+            for chunk, start in zip(chunks, starts)
         ]
         return torch.cat(parts).to(dtype) / self.shots
 
@@ -149,9 +162,9 @@ class SamplerBackend(Backend):
     """Relative frequencies from any Qiskit ``BaseSamplerV2``: Aer, a fake device, a real one.
 
     Parameters: ``sampler``; ``shots`` of each circuit; ``pass_manager`` that makes the circuit fit the
-    device (by default Qiskit's preset at level 1 without a target); ``seed`` of the jobs' own seeds: a
-    sampler that is seeded would repeat its draws in every job, so each job gets a fresh one where the
-    sampler has a place for it.  Circuits are transpiled once for each step circuit and length.
+    device (by default Qiskit's preset at level 1, to gates that every simulator knows); ``seed`` of the
+    jobs' own seeds: a sampler that is seeded would repeat its draws in every job, so each job gets a
+    fresh one where the sampler has a place for it.  Circuits are transpiled once for each step circuit and length.
     """
 
     def __init__(
@@ -186,7 +199,7 @@ class SamplerBackend(Backend):
         """The unrolled, transpiled circuit, one Parameter for each gate occurrence and step."""
         key = (program, time_steps)
         if key not in self._circuits:
-            manager = self.pass_manager or generate_preset_pass_manager(optimization_level=1, seed_transpiler=0)
+            manager = self.pass_manager or generate_preset_pass_manager(1, basis_gates=BASIS, seed_transpiler=0)
             self._circuits[key] = manager.run(unroll(open_controlled(program.expanded), time_steps))
         return self._circuits[key]
 
@@ -218,6 +231,14 @@ def reseed(sampler: BaseSamplerV2, seed: int) -> None:
         options.seed_simulator = seed
 
 
+def _ground(program: StepProgram, batch: int, dtype: torch.dtype, device) -> torch.Tensor:
+    """The memory's start |0...0><0...0|, (batch, 2**memory, 2**memory)."""
+    size = 2**program.memory
+    rho = torch.zeros(size, size, dtype=dtype, device=device)
+    rho[0, 0] = 1
+    return rho.expand(batch, size, size)
+
+
 def _no_state(backend: Backend, state: torch.Tensor | None) -> None:
     if state is not None:
         name = type(backend).__name__
@@ -238,29 +259,38 @@ def _advance(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torc
 
 def _kraus(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Kraus operators (batch, time, 2**readout, 2**memory, 2**memory) of every step."""
-    batch, time_steps, count = gate_angles.shape
+    batch, time_steps, _ = gate_angles.shape
     needed = batch * time_steps * 2 ** (program.readout + 2 * program.memory) * dtype.itemsize
     if needed > MEMORY_LIMIT:
         raise ValueError(
             f"angles must need at most {MEMORY_LIMIT} bytes for their isometries; got shape "
             f"({batch}, {time_steps}, ...) on {program.memory} + {program.readout} qubits, which needs {needed} bytes"
         )
-    kraus = program.isometries(gate_angles.reshape(-1, count), dtype)
+    kraus = program.isometries(gate_angles.flatten(0, 1), dtype)
     return kraus.expand(batch * time_steps, *kraus.shape[1:]).unflatten(0, (batch, time_steps))
 
 
 @torch.no_grad()
-def _branches(kraus: torch.Tensor, shots: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+def _branches(
+    kraus: torch.Tensor, shots: int, generator: torch.Generator, rho: torch.Tensor | None = None
+) -> Iterator[torch.Tensor]:
     """For each time step, how many shots took each branch: counts (circuits, nodes, outcomes).
 
     A node is a history that occurred so far; ``states`` (circuits, nodes, 2**memory) holds its pure
     memory state (zero rows fill up) and ``node`` says on which node each shot sits.  The nodes of the
-    next step are the branches with a count, in order.
+    next step are the branches with a count, in order.  The start is |0...0>, or a mixed state ``rho``
+    (circuits, 2**memory, 2**memory): each shot then starts from one of its eigenstates.
     """
     circuits, time_steps, outcomes, size, _ = kraus.shape
-    states = torch.zeros(circuits, 1, size, dtype=kraus.dtype, device=kraus.device)
-    states[..., 0] = 1
-    node = torch.arange(circuits, device=kraus.device).repeat_interleave(shots)
+    circuit = torch.arange(circuits, device=kraus.device).repeat_interleave(shots)
+    if rho is None:
+        states = torch.eye(1, size, dtype=kraus.dtype, device=kraus.device).expand(circuits, 1, size)
+        node = circuit
+    else:
+        weights, vectors = torch.linalg.eigh(rho)
+        drawn = circuit * size + _pick(weights.clamp_min(0), circuit, generator)
+        counts = torch.bincount(drawn, minlength=circuits * size).view(circuits, size)
+        states, node = _grow(vectors.mT, torch.ones_like(weights), counts)
     for t in range(time_steps):
         moved = (states @ kraus[:, t].flatten(1, 2).mT).view(-1, outcomes, size)
         weights = torch.view_as_real(moved).square().sum((-2, -1))

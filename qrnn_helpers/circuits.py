@@ -69,7 +69,7 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     time_steps = check_integer("time_steps", time_steps, minimum=1)
     parameters = list(step.parameters)
     angles = ParameterVector("angles", time_steps * len(parameters))
-    circuit = QuantumCircuit(*step.qregs)
+    circuit = QuantumCircuit(step.qubits, *step.qregs)  # registers may be laid over loose qubits
     memory_readout = {register.name: register for register in step.qregs}
     for t in range(time_steps):
         own = angles[t * len(parameters) : (t + 1) * len(parameters)]

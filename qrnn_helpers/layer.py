@@ -113,7 +113,10 @@ class QRNN(nn.Module):
         super().__init__()
         input_size = check_integer("input_size", input_size, minimum=1)
         output_size = check_integer("output_size", output_size, minimum=1)
+        check_instance("skip", skip, bool, "True or False")
         self.layer = QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
+        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+            raise TypeError(f"dtype must be a floating torch dtype or None; got {dtype!r}")
         program = self.layer.program
         if not program.parameters:
             raise ValueError("step must have at least one Parameter for the encoder to set; got none")
@@ -122,11 +125,12 @@ class QRNN(nn.Module):
         self.encoder = linear(input_size, len(program.parameters), reach, math.pi, dtype, generator)
         bound = 2 ** (-program.readout / 2)
         self.decoder = linear(2**program.readout, output_size, bound, bound, dtype, generator)
-        check_instance("skip", skip, bool, "True or False")
         self.skip = linear(input_size, output_size, 0.0, 0.0, dtype, generator) if skip else None
 
     def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
         check_tensor("x", x, ("batch", "time", self.encoder.in_features))
+        if x.dtype != self.encoder.weight.dtype:
+            raise TypeError(f"x must have the weights' dtype {self.encoder.weight.dtype}; got {x.dtype}")
         probabilities, state = self.layer(self.encoder(x), state)
         y = self.decoder(probabilities)
         return (y if self.skip is None else y + self.skip(x)), state

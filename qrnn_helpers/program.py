@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from qiskit import QuantumCircuit
-from qiskit.circuit import Gate, Operation, Parameter, ParameterExpression, ParameterVector
+from qiskit.circuit import AnnotatedOperation, Gate, Operation, Parameter, ParameterExpression, ParameterVector
 from qiskit.circuit.library import PhaseGate, RYGate, UGate
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator
@@ -135,7 +135,7 @@ class StepProgram:
 
     @cached_property
     def expanded(self) -> QuantumCircuit:
-        circuit = QuantumCircuit(*self.step.qregs)
+        circuit = QuantumCircuit(self.step.qubits, *self.step.qregs)
         angles = ParameterVector("gate_angle", len(self.occurrences))
         for op in self.ops:
             gate = op.gate if op.family is None else _with_angle(op.gate, op.slot, angles[op.occurrence])
@@ -186,7 +186,7 @@ class StepProgram:
         return state.reshape(-1, 2**count, 2**count)
 
     def _constant(self, op: Op, dtype: torch.dtype, device) -> torch.Tensor:
-        key = (id(op), dtype, device)
+        key = (op, dtype, device)
         if key not in self._constants:
             self._constants[key] = torch.tensor(op.matrix, dtype=dtype, device=device)[None]
         return self._constants[key]
@@ -277,9 +277,12 @@ def _diagonalise(gate: Operation, slot: int, unit: float = 0.5) -> Family | None
     except (QiskitError, TypeError):
         return None
     triangle, vectors = schur(move, output="complex")
-    eigenvalues = np.round(-np.angle(np.diag(triangle)) / unit, 10) + 0.0
+    exact = -np.angle(np.diag(triangle)) / unit
+    eigenvalues = np.round(exact, 10) + 0.0  # equal ones fall together; neat ones lose their last bit
     distinct = np.unique(eigenvalues)
     terms = np.stack([vectors[:, eigenvalues == e] @ vectors[:, eigenvalues == e].conj().T @ start for e in distinct])
+    means = np.array([exact[eigenvalues == e].mean() for e in distinct])
+    distinct = np.where(np.abs(means - distinct) < 1e-13, distinct, means)
     family = Family(gate.name, distinct, terms)
     for angle in (-2.1, 0.9, 4.4):
         guess = np.tensordot(np.exp(-1j * distinct * angle), terms, 1)
@@ -289,7 +292,7 @@ def _diagonalise(gate: Operation, slot: int, unit: float = 0.5) -> Family | None
 
 
 def _with_angle(gate: Operation, slot: int, angle: float | Parameter) -> Operation:
-    fresh = gate.to_mutable()
+    fresh = gate.copy() if isinstance(gate, AnnotatedOperation) else gate.to_mutable()
     fresh.params = [angle if i == slot else p for i, p in enumerate(gate.params)]
     return fresh
 
