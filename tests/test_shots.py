@@ -1,0 +1,159 @@
+"""Drawn shots against the exact joint distribution, by chi-square at the level of reference.LEVEL.
+
+Every seed below is fixed: what passes today passes tomorrow.  That the test can fail at all is
+tested, too.
+"""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qiskit import QuantumCircuit
+from reference import (
+    LEVEL,
+    chi_square,
+    evolve,
+    history_numbers,
+    joint,
+    random_angles,
+    registers,
+    step_circuits,
+)
+
+from qrnn_helpers.backends import ExactBackend, ShotBackend
+from qrnn_helpers.circuits import reuploading_step, rotation_step
+from qrnn_helpers.program import StepProgram
+
+
+def drawn(step: QuantumCircuit, angles: torch.Tensor, shots: int, seed: int) -> np.ndarray:
+    """Every shot's history (batch, shots, time)."""
+    program = StepProgram(step)
+    return ShotBackend(shots, seed=seed).histories(program, program.gate_angles(angles)).numpy()
+
+
+def counts(step: QuantumCircuit, histories: np.ndarray) -> np.ndarray:
+    """How often each history (of one circuit) occurred."""
+    size = 2 ** next(r.size for r in step.qregs if r.name == "readout")
+    numbers = history_numbers(histories, size)
+    return np.bincount(numbers, minlength=size ** histories.shape[-1])
+
+
+@pytest.mark.parametrize(
+    "step, time",
+    [(rotation_step(1, 1), 6), (rotation_step(2, 2), 4), (reuploading_step(1, 2, layers=2), 3)],
+)
+def test_histories_have_the_exact_joint_distribution(step, time):
+    angles = random_angles(step, 2, time, seed=1)
+    histories = drawn(step, angles, 20_000, seed=2)
+    for row, shots in zip(angles.numpy(), histories, strict=True):
+        assert chi_square(counts(step, shots), joint(step, row)) > LEVEL
+
+
+@settings(max_examples=15, derandomize=True, deadline=None, database=None)
+@given(step_circuits(largest=2), st.integers(1, 3), st.integers(0, 2**20))
+def test_histories_of_random_steps_have_the_exact_joint_distribution(step, time, seed):
+    angles = random_angles(step, 1, time, seed)
+    histories = drawn(step, angles, 5_000, seed)[0]
+    assert chi_square(counts(step, histories), joint(step, angles[0].numpy())) > LEVEL / 15
+
+
+def test_the_chi_square_test_sees_correlations_between_steps():
+    """Steps drawn independently from the right marginals do not pass."""
+    step = rotation_step(1, 1)
+    angles = random_angles(step, 1, 4, seed=1)
+    histories = drawn(step, angles, 20_000, seed=2)[0]
+    random = np.random.default_rng(3)
+    shuffled = np.stack([random.permutation(column) for column in histories.T], 1)
+    assert chi_square(counts(step, shuffled), joint(step, angles[0].numpy())) < 1e-12
+
+
+@pytest.mark.parametrize("shots", [1, 7, 1024, 40_000])
+def test_frequencies_are_those_of_the_histories(shots):
+    """Equal seeds draw the same shots, whether they are counted or listed; also beyond one chunk."""
+    program = StepProgram(step := rotation_step(2, 2))
+    angles = random_angles(step, 40 if shots < 1e4 else 2, 5, seed=4)
+    gates = program.gate_angles(angles)
+    frequencies, state = ShotBackend(shots, seed=5).run(program, gates)
+    histories = ShotBackend(shots, seed=5).histories(program, gates)
+    assert histories.shape == (len(angles), shots, 5) and histories.dtype == torch.int64
+    listed = torch.nn.functional.one_hot(histories, 4).double().mean(1)
+    torch.testing.assert_close(frequencies, listed, rtol=0, atol=1e-14)
+    assert state is None
+
+
+def test_frequencies_spread_as_shots_do():
+    """Mean and variance over many equal circuits: p and p (1 - p) / N, within 4.5 standard errors."""
+    program = StepProgram(step := rotation_step(2, 1))
+    row = random_angles(step, 1, 3, seed=6)
+    many = program.gate_angles(row.expand(4000, -1, -1))
+    frequencies = ShotBackend(50, seed=7).run(program, many)[0]
+    wanted = torch.as_tensor(evolve(step, row[0].numpy())[0])
+    variance = wanted * (1 - wanted) / 50
+    error = (frequencies.mean(0) - wanted).abs() / (variance / 4000).sqrt()
+    assert error.max() < 4.5
+    assert ((frequencies.var(0) / variance - 1).abs() < 4.5 * (2 / 4000) ** 0.5 * 1.2).all()
+
+
+@pytest.mark.parametrize("backend", [ExactBackend(), ShotBackend(200_000, seed=8)])
+def test_one_replaced_step_is_a_whole_run_with_that_step(backend):
+    program = StepProgram(step := rotation_step(1, 1))
+    gates = program.gate_angles(random_angles(step, 2, 3, seed=9))
+    replaced = program.gate_angles(random_angles(step, 2, 4, seed=10)).transpose(0, 1)
+    found = backend.run_replaced(program, gates, 1, replaced)
+    assert found.shape == (4, 2, 3, 2)
+    for variant, rows in zip(found, replaced, strict=True):
+        whole = gates.clone()
+        whole[:, 1] = rows
+        exact = ExactBackend().run(program, whole)[0]
+        tolerance = 1e-13 if backend.shots == 0 else 4.5 * 0.5 / backend.shots**0.5
+        torch.testing.assert_close(variant, exact, rtol=0, atol=tolerance)
+
+
+def test_certain_outcomes_are_certain():
+    """No shot falls on an outcome of probability zero, also where rounding leaves 1e-17."""
+    step = QuantumCircuit(*registers(1, 2, True))
+    step.x(0)
+    step.cx(0, 2)
+    step.h(0)
+    step.h(0)
+    found = drawn(step, torch.zeros(1, 4, 0).double(), 2000, seed=1)
+    assert (found == np.array([2, 0, 2, 0])).all()
+
+
+def test_equal_seeds_equal_bytes_and_each_call_new_shots():
+    program = StepProgram(step := rotation_step(2, 2))
+    gates = program.gate_angles(random_angles(step, 3, 4, seed=1))
+    one, two = ShotBackend(100, seed=3), ShotBackend(100, seed=3)
+    first = one.run(program, gates)[0]
+    assert torch.equal(first, two.run(program, gates)[0])
+    second = one.run(program, gates)[0]
+    assert not torch.equal(first, second)
+    assert torch.equal(second, two.run(program, gates)[0])
+    assert not torch.equal(first, ShotBackend(100, seed=4).run(program, gates)[0])
+
+
+def test_a_generator_of_ones_own_is_used_and_moved_on():
+    program = StepProgram(step := rotation_step(1, 1))
+    gates = program.gate_angles(random_angles(step, 1, 2, seed=1))
+    generator = torch.Generator().manual_seed(11)
+    drawn = ShotBackend(100, seed=generator).run(program, gates)[0]
+    assert torch.equal(drawn, ShotBackend(100, seed=11).run(program, gates)[0])
+    assert not torch.equal(generator.get_state(), torch.Generator().manual_seed(11).get_state())
+
+
+@pytest.mark.parametrize(
+    "arguments, error, words",
+    [
+        ({"shots": 0}, ValueError, "shots must be at least 1"),
+        ({"shots": -5}, ValueError, "shots must be at least 1"),
+        ({"shots": 10.0}, TypeError, "shots must be an integer"),
+        ({"shots": True}, TypeError, "shots must be an integer"),
+        ({"shots": 10, "seed": -1}, ValueError, "seed must be at least 0"),
+        ({"shots": 10, "seed": "a"}, TypeError, "seed must be an integer"),
+        ({"shots": 10, "dtype": torch.float32}, ValueError, "dtype must be one of"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(arguments, error, words):
+    with pytest.raises(error, match=words):
+        ShotBackend(**arguments)
