@@ -45,12 +45,15 @@ class Circuits:
         parts = [self._bill(part.flatten(0, 1), state)[0] for part, state in zip(chunks, states)]
         return torch.cat(parts).reshape(*gate_angles.shape[:-1], -1)
 
-    def run_replaced(self, gate_angles: torch.Tensor, step: int, replaced: torch.Tensor) -> torch.Tensor:
-        """Probabilities (K, batch, time, R) with the gate angles of one step replaced by (K, batch, G)."""
+    def run_replaced(
+        self, gate_angles: torch.Tensor, step: int, replaced: torch.Tensor, first: int = 0
+    ) -> torch.Tensor:
+        """Probabilities (K, batch, time - first, R) of the outputs from ``first`` on, with the gate angles
+        of one step replaced by (K, batch, G)."""
         parts = []
         for part in replaced.split(self._chunk(gate_angles[None])):
             start = time.perf_counter()
-            parts.append(self.backend.run_replaced(self.program, gate_angles, step, part, self.state))
+            parts.append(self.backend.run_replaced(self.program, gate_angles, step, part, self.state, first=first))
             self._record(part[..., 0].numel(), start)
         return torch.cat(parts)
 
@@ -127,8 +130,8 @@ class ParameterShift(GradientEstimator):
             shifted = gate_angles[:, step].repeat(len(gate), 1, 1)
             shifted[torch.arange(len(gate)), :, gate] += shift[:, None]
             first = step if self.causal else 0
-            outcomes = circuits.run_replaced(gate_angles, step, shifted)
-            value = (outcomes * weights)[:, :, first:].sum((-2, -1))
+            outcomes = circuits.run_replaced(gate_angles, step, shifted, first)
+            value = (outcomes * weights[:, first:]).sum((-2, -1))
             gradient[:, step].index_add_(1, gate, (coefficient[:, None] * value).T)
         return gradient @ program.tensors(angles.dtype, angles.device)[0]
 

@@ -259,9 +259,7 @@ def player(
     urls = [_data_url(png) for png in pngs]
     if (size := sum(map(len, urls))) > max_bytes:
         raise ValueError(f"frames take {size} bytes; allowed are max_bytes={max_bytes}")
-    data = [
-        {"src": u, "alt": a, "label": b} for u, a, b in zip(urls, alts, labels, strict=True)
-    ]
+    data = [{"src": u, "alt": a, "label": b} for u, a, b in zip(urls, alts, labels, strict=True)]
     size_px = Image.open(io.BytesIO(pngs[0])).size
     return FramePlayer(_page(data, size_px, caption, slider_label), len(data))
 

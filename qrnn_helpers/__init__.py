@@ -1,0 +1,49 @@
+"""Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
+
+from .backends import Backend, ExactBackend, SamplerBackend, ShotBackend
+from .baselines import GRU, Baseline, linear_baseline, persistence, untrained_circuit
+from .circuits import reuploading_step, rotation_step, unroll
+from .cost import CostLedger
+from .data import ks22
+from .estimators import SPSA, Autograd, GradientEstimator, ParameterShift
+from .ks import ks1d
+from .layer import QRNN, QuantumRecurrentLayer
+from .metrics import nrmse
+from .store import load, save
+from .tasks import PatchForecast, patch_forecast, rollout, teacher_forced
+from .training import Budget, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Autograd",
+    "Backend",
+    "Baseline",
+    "Budget",
+    "CostLedger",
+    "ExactBackend",
+    "GRU",
+    "GradientEstimator",
+    "ParameterShift",
+    "PatchForecast",
+    "QRNN",
+    "QuantumRecurrentLayer",
+    "SPSA",
+    "SamplerBackend",
+    "ShotBackend",
+    "fit",
+    "ks1d",
+    "ks22",
+    "linear_baseline",
+    "load",
+    "nrmse",
+    "patch_forecast",
+    "persistence",
+    "reuploading_step",
+    "rollout",
+    "rotation_step",
+    "save",
+    "teacher_forced",
+    "unroll",
+    "untrained_circuit",
+]

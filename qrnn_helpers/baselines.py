@@ -1,0 +1,102 @@
+"""Models that a quantum network has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.linear_model import RidgeCV
+from torch import nn
+
+from .checks import check_integer, torch_generator
+from .layer import QRNN
+from .tasks import Pair, PatchForecast
+
+__all__ = ["Baseline", "GRU", "linear_baseline", "persistence", "untrained_circuit"]
+
+PENALTIES = 10.0 ** np.arange(-6, 4)
+"""Ridge penalties that cross-validation on the training windows chooses from."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """``forecast`` maps windows (n, steps, neighbours) to the last step's increment (n,)."""
+
+    name: str
+    sees: str
+    parameters: int
+    forecast: Callable[[torch.Tensor], torch.Tensor]
+
+
+def persistence(task: PatchForecast) -> Baseline:
+    """The last increment again: y(t) = u(t) - u(t - 1) of the middle point."""
+    middle, ratio = len(task.offsets) // 2, task.field_std / task.increment_std
+
+    def forecast(x: torch.Tensor) -> torch.Tensor:
+        return (x[:, -1, middle] - x[:, -2, middle]) * ratio
+
+    return Baseline("persistence of the increment", "1 point, 2 steps", 0, forecast)
+
+
+def linear_baseline(task: PatchForecast, steps: int) -> Baseline:
+    """Ridge regression on the neighbourhood over the last ``steps`` samples."""
+    check_integer("steps", steps, minimum=1, maximum=task.steps)
+    ridge, parameters = _ridge(task.train, lambda x: x[:, -steps:].flatten(1))
+    words = "1 step" if steps == 1 else f"{steps} steps"
+    return Baseline(f"linear, {words}", f"{len(task.offsets)} points, {words}", parameters, ridge)
+
+
+def untrained_circuit(task: PatchForecast, model: QRNN) -> Baseline:
+    """The same circuit and encoder as drawn, with a ridge readout of the last step's probabilities."""
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return model.layer(model.encoder(x))[0][:, -1]
+
+    ridge, parameters = _ridge(task.train, features)
+    sees = f"{len(task.offsets)} points, {task.steps} steps"
+    return Baseline("untrained circuit, ridge readout", sees, parameters, ridge)
+
+
+class GRU(nn.Module):
+    """A gated recurrent unit between the data and a linear readout: ``forward(x, state=None) -> (y, state)``.
+
+    Shapes as for `QRNN`.  All weights start uniform within +-1/sqrt(hidden), torch's own rule, from a
+    generator of their own.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        hidden: int,
+        *,
+        dtype: torch.dtype | None = None,
+        seed: int | torch.Generator | None = None,
+    ):
+        super().__init__()
+        check_integer("hidden", hidden, minimum=1)
+        dtype = dtype or torch.get_default_dtype()
+        # Made without memory and then emptied: torch's own start would draw from the global generator.
+        self.gru = nn.GRU(input_size, hidden, batch_first=True, dtype=dtype, device="meta").to_empty(device="cpu")
+        self.decoder = nn.utils.skip_init(nn.Linear, hidden, output_size, dtype=dtype)
+        generator = torch_generator(seed)
+        for weight in self.parameters():
+            nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5, generator=generator)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden, state = self.gru(x, state)
+        return self.decoder(hidden), state
+
+
+def _ridge(train: Pair, features: Callable[[torch.Tensor], torch.Tensor]):
+    """A ridge forecast of the last step's increment from ``features`` of the window, and its parameter count."""
+    x, y = train
+    ridge = RidgeCV(PENALTIES).fit(features(x).numpy(), y[:, -1, 0].numpy())
+
+    def forecast(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(ridge.predict(features(x).numpy()))
+
+    return forecast, ridge.n_features_in_ + 1

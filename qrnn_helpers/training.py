@@ -1,0 +1,182 @@
+"""Training under a budget of steps, circuits or shots."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from torch import nn
+from torch.utils.data import Dataset, default_collate
+from tqdm.auto import tqdm
+
+from .checks import check_instance, check_integer, check_tensor, torch_generator
+from .cost import CostLedger
+from .metrics import nrmse
+
+__all__ = ["Budget", "cosine", "fit"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What training may spend: optimiser steps, circuits, shots; None means no limit.
+
+    A step that would exceed any limit is not begun.
+    """
+
+    steps: int | None = None
+    circuits: int | None = None
+    shots: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = {name: value for name, value in vars(self).items() if value is not None}
+        if not limits:
+            raise ValueError("Budget must limit steps, circuits or shots; got none of them")
+        for name, value in limits.items():
+            check_integer(name, value, minimum=1)
+
+    def fraction(self, steps: int, circuits: int, shots: int) -> float:
+        """The spent part of the tightest limit."""
+        spent = ((steps, self.steps), (circuits, self.circuits), (shots, self.shots))
+        return max(used / limit for used, limit in spent if limit is not None)
+
+
+def cosine(fraction: float) -> float:
+    """A factor for the learning rate that falls from 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
+
+
+def fit(
+    model: nn.Module,
+    train: Dataset | tuple,
+    validation: Dataset | tuple,
+    *,
+    optimizer: torch.optim.Optimizer,
+    batch_size: int,
+    budget: Budget,
+    washout: int = 0,
+    seed: int | torch.Generator | None = None,
+    progress: bool = True,
+    schedule: Callable[[float], float] | None = cosine,
+    scored_steps: int | None = None,
+    validations: int = 20,
+) -> pd.DataFrame:
+    """Train ``model`` on mean squared error after the first ``washout`` steps; returns the curve.
+
+    ``train`` and ``validation`` are pairs (x, y) of shape (windows, time, features), or datasets of such
+    pairs; ``model(x)`` returns (y, state).  Each of the optimiser's learning rates is multiplied by
+    ``schedule(spent fraction of the budget)``.  The validation NRMSE, over the last ``scored_steps``
+    outputs (default: all after the washout), is computed about ``validations`` times and after the last
+    step, with the model's own backend; its circuits are booked on the ledger's scope "validation".
+
+    Columns, a row an update: ``step, circuits, shots, seconds, rate, train_loss, validation_nrmse`` (NaN
+    where it was not computed).  ``seed`` draws the batches: without replacement, epoch by epoch.
+    """
+    x, y = _pair("train", train)
+    held_out = _pair("validation", validation)
+    steps = x.shape[1]
+    washout = check_integer("washout", washout, minimum=0, maximum=steps - 1)
+    scored = check_integer("scored_steps", scored_steps or steps - washout, minimum=1, maximum=steps)
+    check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
+    check_instance("budget", budget, Budget, "a Budget")
+    spending = _Spending(model, budget, batch_size, steps)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    rows, validated = [], 0
+    batches = _batches(len(x), batch_size, torch_generator(seed))
+    with tqdm(total=1.0, disable=not progress, bar_format="{l_bar}{bar}| {postfix}") as bar:
+        while spending.allows_another():
+            begun = spending.fraction()
+            for group, rate in zip(optimizer.param_groups, rates):
+                group["lr"] = rate * (schedule(begun) if schedule else 1.0)
+            batch = next(batches)
+            loss = _update(model, optimizer, x[batch], y[batch], washout)
+            spending.steps += 1
+            fraction = spending.fraction()
+            score = math.nan
+            if fraction * validations >= validated + 1 or not spending.allows_another():
+                validated = int(fraction * validations)
+                score = _score(model, *held_out, scored, spending.ledger)
+                bar.set_postfix(loss=loss, validation_nrmse=score, refresh=False)
+            rows.append({**spending.row(), "rate": optimizer.param_groups[0]["lr"], "train_loss": loss})
+            rows[-1]["validation_nrmse"] = score
+            bar.update(fraction - begun)
+    for group, rate in zip(optimizer.param_groups, rates):
+        group["lr"] = rate
+    if not rows:
+        raise ValueError(f"budget must allow one step at least; got {budget}, a step takes {spending.next_circuits} circuits")
+    return pd.DataFrame(rows)
+
+
+class _Spending:
+    """What this training has spent so far, and whether another step fits the budget."""
+
+    def __init__(self, model: nn.Module, budget: Budget, batch_size: int, time_steps: int):
+        layer = getattr(model, "layer", None)
+        self.ledger: CostLedger = getattr(layer, "cost", None) or CostLedger()
+        self.budget, self.steps = budget, 0
+        self.next_circuits = layer.update_circuits(batch_size, time_steps) if layer is not None else 0
+        self.shots_each = layer.backend.shots if layer is not None else 0
+        if budget.circuits is not None and layer is None:
+            raise ValueError(f"budget must be in steps for a model without a quantum layer; got {budget}")
+        if budget.shots is not None and not self.shots_each:
+            raise ValueError(f"budget must not be in shots on a backend that draws none; got {budget}")
+        self.start = (self.ledger.circuits, self.ledger.shots, self.ledger.seconds)
+
+    def row(self) -> dict:
+        spent = (self.ledger.circuits, self.ledger.shots, self.ledger.seconds)
+        circuits, shots, seconds = (now - start for now, start in zip(spent, self.start))
+        return {"step": self.steps, "circuits": circuits, "shots": shots, "seconds": seconds}
+
+    def fraction(self) -> float:
+        row = self.row()
+        return self.budget.fraction(self.steps, row["circuits"], row["shots"])
+
+    def allows_another(self) -> bool:
+        row = self.row()
+        circuits = row["circuits"] + self.next_circuits
+        shots = row["shots"] + self.next_circuits * self.shots_each
+        return self.budget.fraction(self.steps + 1, circuits, shots) <= 1
+
+
+def _update(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, washout: int) -> float:
+    """One optimiser step; returns the loss before it."""
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(x)[0][:, washout:], y[:, washout:])
+        loss.backward()
+        return loss
+
+    return float(optimizer.step(closure).detach())
+
+
+@torch.no_grad()
+def _score(model: nn.Module, x: torch.Tensor, y: torch.Tensor, scored: int, ledger: CostLedger) -> float:
+    """NRMSE over the last outputs, booked apart from training."""
+    with ledger.scope("validation"):
+        return nrmse(model(x)[0][:, -scored:], y[:, -scored:])
+
+
+def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Endless batches of indices: one shuffled epoch after another, joined without a gap."""
+    waiting = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(waiting) < batch_size:
+            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]
+
+
+def _pair(name: str, data: Dataset | tuple) -> tuple[torch.Tensor, torch.Tensor]:
+    """The tensors x and y of a pair or a dataset, checked."""
+    if not isinstance(data, (tuple, list)):
+        check_instance(name, data, Dataset, "a pair (x, y) or a torch Dataset of such pairs")
+        data = default_collate([data[i] for i in range(len(data))])
+    if len(data) != 2:
+        raise ValueError(f"{name} must be a pair (x, y); got {len(data)} parts")
+    x, y = data
+    check_tensor(f"{name} x", x, ("windows", "time", "features"))
+    check_tensor(f"{name} y", y, (x.shape[0], x.shape[1], "features"))
+    return x, y
