@@ -52,7 +52,7 @@ def main() -> int:
     DONE.unlink(missing_ok=True)
     forget_stale_results(fingerprint())
     shutil.rmtree(BUILD / "html", ignore_errors=True)  # no page outlives its source
-    command = [sys.executable, "-m", "jupyter_book", "build", str(ROOT)]
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT)]
     options = ["--path-output", str(ROOT / "book"), "--all", "-W", "-n", "--keep-going"]
     code = subprocess.run([*command, *options], cwd=ROOT, stdin=subprocess.DEVNULL).returncode
     if code == 0:

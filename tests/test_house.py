@@ -1,0 +1,131 @@
+"""The house stands: pins agree, vendored files are as published, the contents exist."""
+
+import hashlib
+import re
+import sys
+import tomllib
+from itertools import chain
+
+import pytest
+import yaml
+from book_pages import ROOT, contents
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+sys.path.insert(0, str(ROOT / "tools"))
+import build_book
+
+VENDOR = ROOT / "book" / "_static" / "vendor"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package to version, for a file of exact pins."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
+    found = {}
+    for line in filter(None, lines):
+        package, version = line.split("==")
+        found[canonicalize_name(package)] = version
+    return found
+
+
+def conda() -> tuple[dict[str, str], list[str]]:
+    """Conda specs as package to the rest of the spec, and pip's lines."""
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    specs = dict((spec + "=").split("=", 1) for spec in listed if isinstance(spec, str))
+    pip = next(entry["pip"] for entry in listed if isinstance(entry, dict))
+    return {k: v.rstrip("=") for k, v in specs.items()}, pip
+
+
+def test_direct_pins_are_in_the_lock():
+    lock = pins("requirements.lock")
+    assert {k: lock.get(k) for k in pins("requirements.txt")} == pins("requirements.txt")
+
+
+def test_pins_satisfy_pyproject():
+    groups = PROJECT["optional-dependencies"].values()
+    wanted = [Requirement(r) for r in [*PROJECT["dependencies"], *chain(*groups)]]
+    have = pins("requirements.txt")
+    wrong = [str(r) for r in wanted if have.get(canonicalize_name(r.name)) not in r.specifier]
+    assert not wrong, f"requirements.txt does not satisfy {wrong}"
+
+
+def test_environment_yml_agrees_with_the_pins():
+    specs, pip = conda()
+    direct = pins("requirements.txt")
+    assert specs["python"] == "3.11"
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains("3.11")
+    version, build = specs["pytorch"].split("=")
+    assert version == direct["torch"] and build.startswith("cpu")
+    assert specs["numpy"] == direct["numpy"]
+    assert pip == ["-r requirements.txt", "-c requirements.lock", "-e ."]
+
+
+def test_versions_agree():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == PROJECT["version"]
+    assert f"Version {PROJECT['version']}" in (ROOT / "book" / "how_to_cite.md").read_text()
+
+
+def test_running_environment_is_the_pinned_one():
+    from importlib.metadata import version
+
+    if sys.version_info[:2] != (3, 11):
+        pytest.skip("the pins were tested with Python 3.11")
+    have = {name: version(name).split("+")[0] for name in pins("requirements.txt")}
+    assert have == pins("requirements.txt")
+
+
+def test_contents_exist():
+    for document in contents():
+        assert any((ROOT / f"{document}{end}").exists() for end in (".md", ".ipynb")), document
+
+
+def test_vendored_files_have_licence_and_checksum():
+    listed = {}
+    for line in (VENDOR / "CHECKSUMS.sha256").read_text().splitlines():
+        digest, name = line.split(maxsplit=1)
+        listed[name.removeprefix("./")] = digest
+    own = {"CHECKSUMS.sha256", "README.md"}
+    files = {p.relative_to(VENDOR).as_posix(): p for p in VENDOR.rglob("*") if p.is_file()}
+    actual = {
+        name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for name, path in files.items()
+        if name not in own
+    }
+    assert actual == listed
+    for folder in (p for p in VENDOR.iterdir() if p.is_dir()):
+        assert (folder / "LICENSE").exists(), folder.name
+
+
+def test_cache_key_covers_helpers_pins_and_data(tmp_path):
+    seen = set()
+    for name in ("qrnn_helpers/a.py", "qrnn_helpers/sub/b.py", "requirements.txt",
+                 "requirements.lock", "data/x.nc", "data/study/y.nc"):  # fmt: skip
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for text in ("one", "two"):
+            path.write_text(text)
+            seen.add(build_book.fingerprint(tmp_path))
+    assert len(seen) == 12
+    (tmp_path / "README.md").write_text("not an input")
+    assert build_book.fingerprint(tmp_path) in seen
+
+
+def test_cache_is_emptied_only_when_inputs_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(build_book, "BUILD", tmp_path)
+    monkeypatch.setattr(build_book, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(build_book, "STAMP", tmp_path / "stamp")
+    build_book.forget_stale_results("a")
+    (tmp_path / "cache").mkdir()
+    build_book.forget_stale_results("a")
+    assert (tmp_path / "cache").exists()
+    build_book.forget_stale_results("b")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_makefile_help_lists_every_target():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split()
+    described = re.findall(r"^([a-z]+):.*##", text, re.M)
+    assert sorted(phony) == sorted(described)
