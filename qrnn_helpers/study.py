@@ -245,4 +245,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from qrnn_helpers import study  # under its own name, so that worker processes can import it
+
+    study.main()
