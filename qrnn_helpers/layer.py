@@ -36,9 +36,11 @@ class QuantumRecurrentLayer(nn.Module):
     ):
         super().__init__()
         self.program = StepProgram(step)
-        self.backend = check_instance("backend", backend or ExactBackend(), Backend, "a Backend such as ExactBackend()")
+        backend = ExactBackend() if backend is None else backend
+        self.backend = check_instance("backend", backend, Backend, "a Backend such as ExactBackend()")
         exact = isinstance(self.backend, ExactBackend)
-        gradient = gradient or (Autograd() if exact else ParameterShift())
+        if gradient is None:
+            gradient = Autograd() if exact else ParameterShift()
         self.gradient = check_instance("gradient", gradient, GradientEstimator, "a GradientEstimator such as SPSA()")
         if isinstance(gradient, Autograd) and not exact:
             raise ValueError(f"gradient must not be Autograd() off the exact backend; got backend {self.backend!r}")
