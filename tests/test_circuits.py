@@ -1,5 +1,7 @@
 """Step circuits as readers meet them: their gates, their angles, and what is refused."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
@@ -30,7 +32,7 @@ def names(circuit: QuantumCircuit) -> list[str]:
 def test_rotation_step_alternates_memory_and_readout(memory, readout, order):
     qubits = order.split()
     euler = [f"{gate} {q}" for q in qubits for gate in ("rz", "rx", "rz")]
-    chain = [f"crx {a} {b}" for a, b in zip(qubits, qubits[1:], strict=False)]
+    chain = [f"crx {a} {b}" for a, b in pairwise(qubits)]
     step = rotation_step(memory, readout, layers=2)
     assert names(step) == 2 * (euler + chain + euler)
     assert len(step.parameters) == 2 * (7 * len(qubits) - 1)
@@ -149,7 +151,7 @@ def test_what_is_no_step_circuit_is_refused(make, words, call):
 
 @pytest.mark.parametrize("call", [lambda s: unroll(s, 2), QuantumRecurrentLayer])
 def test_what_is_no_circuit_is_refused(call):
-    with pytest.raises(TypeError, match="step.*str.*QuantumCircuit"):
+    with pytest.raises(TypeError, match=r"step.*str.*QuantumCircuit"):
         call("circuit")
 
 

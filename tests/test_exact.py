@@ -142,5 +142,5 @@ def test_work_above_the_memory_limit_is_refused_in_bytes():
 
 @pytest.mark.parametrize("dtype", [torch.float64, "complex128", None])
 def test_unknown_dtype_is_refused(dtype):
-    with pytest.raises(ValueError, match="dtype must be one of torch.complex128"):
+    with pytest.raises(ValueError, match=r"dtype must be one of torch\.complex128"):
         ExactBackend(dtype)

@@ -70,7 +70,7 @@ def test_the_chi_square_test_sees_correlations_between_steps():
 
 @pytest.mark.parametrize("shots", [1, 7, 1024, 40_000])
 def test_frequencies_are_those_of_the_histories(shots):
-    """Equal seeds draw the same shots, whether they are counted or listed; also beyond one chunk."""
+    """Equal seeds draw the same shots, whether they are counted or listed; in chunks, too."""
     program = StepProgram(step := rotation_step(2, 2))
     angles = random_angles(step, 40 if shots < 1e4 else 2, 5, seed=4)
     gates = program.gate_angles(angles)
@@ -83,7 +83,7 @@ def test_frequencies_are_those_of_the_histories(shots):
 
 
 def test_frequencies_spread_as_shots_do():
-    """Mean and variance over many equal circuits: p and p (1 - p) / N, within 4.5 standard errors."""
+    """Mean and variance over many equal circuits: p and p(1 - p)/N, within 4.5 standard errors."""
     program = StepProgram(step := rotation_step(2, 1))
     row = random_angles(step, 1, 3, seed=6)
     many = program.gate_angles(row.expand(4000, -1, -1))
