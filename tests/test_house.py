@@ -1,5 +1,6 @@
 """The house stands: pins agree, vendored files are as published, the contents exist."""
 
+import ast
 import hashlib
 import re
 import sys
@@ -129,3 +130,30 @@ def test_makefile_help_lists_every_target():
     phony = re.search(r"^\.PHONY: (.*)$", text, re.M).group(1).split()
     described = re.findall(r"^([a-z]+):.*##", text, re.M)
     assert sorted(phony) == sorted(described)
+
+
+def test_every_module_has_its_place_on_the_map():
+    text = (ROOT / "book" / "architecture.md").read_text()
+    modules = {p.name for p in (ROOT / "qrnn_helpers").glob("*.py")} - {"__init__.py"}
+    assert not {name for name in modules if f"`{name}`" not in text}
+
+
+def test_package_imports_only_what_it_requires():
+    modules = (ROOT / "qrnn_helpers").glob("*.py")
+    found = {
+        name.split(".")[0]
+        for path in modules
+        for node in ast.walk(ast.parse(path.read_text()))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
+        )
+    }
+    names = {"PIL": "pillow", "sklearn": "scikit-learn"}
+    wanted = {canonicalize_name(names.get(m, m)) for m in found - sys.stdlib_module_names}
+    required = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
+    in_notebooks = {"myst-nb", "ipywidgets", "ipython"}  # show and panel, on first use
+    assert wanted - {"qrnn-helpers", "cycler"} <= required | in_notebooks  # cycler: matplotlib's own
