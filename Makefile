@@ -44,7 +44,7 @@ notebooks: env  ## execute the notebooks again and store their outputs (NOTEBOOK
 	  --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
 lint: env  ## check the style of code and notebooks
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+	@$(PY) -m ruff check .
 
 lock: env  ## write requirements.lock anew from what is installed
 	@{ head -2 requirements.lock; $(PY) -m pip freeze --all --exclude-editable \

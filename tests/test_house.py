@@ -89,11 +89,7 @@ def test_vendored_files_have_licence_and_checksum():
         listed[name.removeprefix("./")] = digest
     own = {"CHECKSUMS.sha256", "README.md"}
     files = {p.relative_to(VENDOR).as_posix(): p for p in VENDOR.rglob("*") if p.is_file()}
-    actual = {
-        name: hashlib.sha256(path.read_bytes()).hexdigest()
-        for name, path in files.items()
-        if name not in own
-    }
+    actual = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if name not in own}
     assert actual == listed
     for folder in (p for p in VENDOR.iterdir() if p.is_dir()):
         assert (folder / "LICENSE").exists(), folder.name

@@ -66,10 +66,7 @@ def test_every_document_became_a_page():
 
 def test_internal_links_lead_somewhere():
     bad = [
-        f"{path.relative_to(HTML)} -> {url}"
-        for path in all_pages()
-        for url in page(path).links
-        if broken(path, url)
+        f"{path.relative_to(HTML)} -> {url}" for path in all_pages() for url in page(path).links if broken(path, url)
     ]
     assert not bad, "\n".join(bad)
 

@@ -150,9 +150,7 @@ def test_slider_changes_the_picture_without_a_kernel(browser):
                 visit.page.keyboard.press("ArrowRight")
                 after = image.get_attribute("src"), image.get_attribute("alt")
                 assert after[0] != before[0] and after[1] != before[1]
-                assert (
-                    slider.get_attribute("aria-valuetext") == player.locator("output").inner_text()
-                )
+                assert slider.get_attribute("aria-valuetext") == player.locator("output").inner_text()
                 visit.page.keyboard.press("Home")
                 assert image.get_attribute("src") == before[0]
             assert not visit.requests and not visit.complaints
@@ -242,9 +240,7 @@ def jupyterlab(folder: Path, notebook: str) -> Iterator[str]:
         "--ServerApp.password=", f"--notebook-dir={work}", "--LabApp.news_url=",
     ]  # fmt: skip
     with open(folder / "lab.log", "w") as log:
-        server = subprocess.Popen(
-            command, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        server = subprocess.Popen(command, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             wait_for(lambda: answers(f"http://127.0.0.1:{port}/api"), 60, "JupyterLab to start")
             yield f"http://127.0.0.1:{port}/lab/tree/notebooks/{notebook}.ipynb"
