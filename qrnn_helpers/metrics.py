@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from scipy.stats import t as student
+
 from .checks import check_real
 
-__all__ = ["nrmse"]
+__all__ = ["mean_interval", "nrmse"]
 
 
 def nrmse(prediction, truth, *, scale: float | None = None) -> float:
@@ -23,6 +25,15 @@ def nrmse(prediction, truth, *, scale: float | None = None) -> float:
     if scale == 0:
         raise ValueError("truth must vary (its standard deviation is 0); give scale instead")
     return float(np.sqrt(np.mean((prediction - truth) ** 2)) / scale)
+
+
+def mean_interval(values, confidence: float = 0.95) -> tuple[float, float]:
+    """Mean of independent values and the half width of its Student-t confidence interval."""
+    values = _finite("values", values).ravel()
+    if values.size < 2:
+        raise ValueError(f"values must be two or more, to have a spread; got {values.size}")
+    quantile = student.ppf((1 + check_real("confidence", confidence, minimum=0.0, exclusive=True)) / 2, values.size - 1)
+    return float(values.mean()), float(quantile * values.std(ddof=1) / np.sqrt(values.size))
 
 
 def _finite(name: str, values) -> np.ndarray:

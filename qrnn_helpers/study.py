@@ -5,17 +5,16 @@
     python -m qrnn_helpers.study table                the rates that were tried, and the final scores
 
 Every run is one JSON file in ``data/study``: its configuration, its training curve, its weights and
-scores, and apart from these its wall time, machine and code.  The plan: for every method, noise and
-budget the same grid of learning rates and batch sizes on a seed apart; the best of them on validation
-windows runs on the seeds of the comparison.  No choice sees the test windows.
+scores, and apart from these its wall time, machine and code.  The plan, the same for every method and
+budget, on a seed apart: a noise-free trial of every learning rate and batch size; with shots, a trial
+of the three settings that did best without; and then the best trial's setting on the seeds of the
+comparison.  Choices are made by validation windows; none sees the test windows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -38,14 +37,14 @@ from .store import read_json, write_json
 from .tasks import PatchForecast, patch_forecast
 from .training import Budget, fit
 
-__all__ = ["Run", "build", "final_runs", "ks_task", "load_run", "plan", "stored", "train", "trials"]
+__all__ = ["Run", "build", "final_runs", "finals", "ks_task", "load_run", "plan", "results", "stored", "train", "trials"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "study"
 WASHOUT = 3
 """Outputs before step 4 stay out of the loss."""
 
-RATES, BATCHES = (0.01, 0.03, 0.1), (2, 8)
-"""The grid that every circuit method is tuned on: six trials each."""
+RATES, BATCHES, RETRIED = (0.003, 0.01, 0.03, 0.1), (2, 8, 32), 3
+"""Every circuit method has twelve noise-free trials at a budget, and three more at each number of shots."""
 
 TUNING_SEED, SEEDS = 100, (0, 1, 2)
 BUDGETS = (20_000, 80_000, 320_000)
@@ -88,12 +87,26 @@ def ks_task() -> PatchForecast:
     return patch_forecast(*(ks22(split) for split in ("train", "validation", "test")))
 
 
-def plan() -> list[list[Run]]:
-    """All trials of the tuning, a list for each comparison (method, noise, budget)."""
-    cells = [(m, shots, budget) for shots in NOISES for budget in BUDGETS for m in ("shift", "spsa")]
+def screening() -> list[list[Run]]:
+    """The noise-free trials, a list for each method and budget, and those of the yardsticks."""
+    cells = [(method, 0, budget) for budget in BUDGETS for method in ("shift", "spsa")]
     groups = [[Run(*cell, batch, rate, TUNING_SEED) for batch in BATCHES for rate in RATES] for cell in cells]
     yardsticks = [("exact", 0, YARDSTICK_STEPS), ("gru", 0, YARDSTICK_STEPS)]
     return groups + [[Run(*cell, YARDSTICK_BATCH, rate, TUNING_SEED) for rate in RATES] for cell in yardsticks]
+
+
+def retrials(group: list[Run], folder: Path = FOLDER) -> list[list[Run]]:
+    """The trials with shots that a screened group leads to: its three best settings at each noise."""
+    if not charged(group[0]):
+        return []
+    order = trials(group, folder)["exact"].argsort()
+    return [[replace(group[i], shots=shots) for i in order[:RETRIED]] for shots in NOISES if shots]
+
+
+def plan(folder: Path = FOLDER) -> list[list[Run]]:
+    """All comparisons known so far: the trials of each (method, noise, budget)."""
+    screened = [group for group in screening() if all(stored(run, folder) for run in group)]
+    return screening() + [retried for group in screened for retried in retrials(group, folder)]
 
 
 def build(run: Run) -> tuple[torch.nn.Module, dict]:
@@ -206,6 +219,22 @@ def final_runs(group: list[Run], folder: Path = FOLDER) -> list[Run]:
     return [replace(best(group, folder), seed=seed) for seed in SEEDS]
 
 
+def results(folder: Path = FOLDER) -> pd.DataFrame:
+    """The stored final runs, a row each: configuration and NRMSE on validation and on *test* windows.
+
+    The test error is computed here and now, from the stored weights and exact probabilities.
+    """
+    x, y = ks_task().test
+    rows = []
+    for run in (run for run in finals(folder) if stored(run, folder)):
+        model, curve, record = load_run(run, folder)
+        with torch.no_grad():
+            test = nrmse(model(x)[0][:, -1], y[:, -1])
+        spent = {"circuits": curve["circuits"].iloc[-1], "shots_spent": curve["shots"].iloc[-1]}
+        rows.append({**asdict(run), **spent, "validation": record["validation"]["exact"], "test": test})
+    return pd.DataFrame(rows)
+
+
 def _all(runs: list[Run], workers: int, words: str) -> None:
     """Do the runs side by side, the cheap ones first."""
     jobs = sorted((r for r in runs if not stored(r)), key=lambda r: (r.budget * max(r.shots, 32), r.name))
@@ -214,16 +243,17 @@ def _all(runs: list[Run], workers: int, words: str) -> None:
         pass
 
 
-def _finals() -> Iterator[Run]:
-    for group in plan():
-        if all(stored(r) for r in group):
-            yield from final_runs(group)
+def finals(folder: Path = FOLDER) -> list[Run]:
+    """The final runs of every comparison whose trials are all stored."""
+    complete = [group for group in plan(folder) if all(stored(run, folder) for run in group)]
+    return [run for group in complete for run in final_runs(group, folder)]
 
 
 def _table() -> pd.DataFrame:
     """Mean, spread and count of the final validation scores of every complete comparison."""
-    runs = [r for r in _finals() if stored(r)]
-    rows = [{**asdict(r), **read_json(FOLDER / f"{r.name}.json")["validation"]} for r in runs]
+    rows = [
+        {**asdict(run), **read_json(FOLDER / f"{run.name}.json")["validation"]} for run in finals() if stored(run)
+    ]
     keys = ["method", "shots", "budget", "batch", "rate"]
     return pd.DataFrame(rows).groupby(keys)["exact"].agg(["mean", "std", "count"]).round(3).reset_index()
 
@@ -235,13 +265,14 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
     if chosen.command == "run":
-        _all([r for group in plan() for r in group], chosen.workers, "tuning")
-        _all(list(_finals()), chosen.workers, "final seeds")
+        for words in ("screening", "trials with shots"):
+            _all([r for group in plan() for r in group], chosen.workers, words)
+        _all(finals(), chosen.workers, "final seeds")
     elif chosen.command == "status":
-        tuning = [r for group in plan() for r in group]
-        print(json.dumps({"tuning": [sum(map(stored, tuning)), len(tuning)], "final": sum(map(stored, _finals()))}))
+        for words, runs in (("trials", [r for group in plan() for r in group]), ("final", finals())):
+            print(f"{words}: {sum(map(stored, runs))} of {len(runs)} known so far")
     else:
-        print(_table().to_string(index=False))
+        print(_table().to_string(index=False) if any(map(stored, finals())) else "no final run is stored yet")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,60 @@
+"""A live panel: move a knob and `fit` runs anew."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from .show import line_style, picture
+from .study import Run, train
+
+__all__ = ["TrainingPanel"]
+
+METHODS = {"SPSA": "spsa", "parameter-shift": "shift"}
+
+
+class TrainingPanel(widgets.VBox):
+    """Knobs for a short training run on the patch forecast; every move of one trains anew.
+
+    ``circuits`` is the budget of a run.  The last curves stay in the picture, numbered, the newest boldest.
+    Each run is the study's own (`qrnn_helpers.study.train`), so equal knobs give equal curves.
+    """
+
+    def __init__(self, circuits: int = 6_000, remembered: int = 4):
+        self.circuits, self.remembered, self.curves = circuits, remembered, []
+        # A run starts when a knob is let go, not at every place it passes.
+        calm = {"continuous_update": False, "style": {"description_width": "9em"}}
+        self.knobs = {
+            "method": widgets.Dropdown(options=METHODS, description="method", style=calm["style"]),
+            "shots": widgets.Dropdown(options=[0, 64, 1024], description="shots (0: exact)", style=calm["style"]),
+            "directions": widgets.IntSlider(8, 1, 16, description="directions", **calm),
+            "rate": widgets.FloatLogSlider(0.03, min=-3, max=0, step=0.25, description="learning rate", **calm),
+            "seed": widgets.IntSlider(0, 0, 9, description="seed", **calm),
+        }
+        self.curve = widgets.HTML()
+        for knob in self.knobs.values():
+            knob.observe(lambda _: self.rerun(), "value")
+        super().__init__([*self.knobs.values(), self.curve])
+        self.rerun()
+
+    def rerun(self) -> pd.DataFrame:
+        """Train with the knobs as they stand, and show the curve among the last ones."""
+        setting = {name: knob.value for name, knob in self.knobs.items()}
+        _, curve = train(Run(budget=self.circuits, batch=8, **setting))
+        label = ", ".join(f"{name} {value:.3g}" if name == "rate" else f"{name} {value}" for name, value in setting.items())
+        self.curves = [*self.curves, (label, curve)][-self.remembered :]
+        final = curve["validation_nrmse"].dropna().iloc[-1]
+        words = f"Validation error against circuits for the last settings; the newest, {label}, ends at {final:.3f}"
+        self.curve.value = picture(self._figure(), words)
+        return curve
+
+    def _figure(self) -> Figure:
+        figure, axis = plt.subplots()
+        for age, (label, curve) in enumerate(reversed(self.curves)):
+            seen = curve.dropna(subset="validation_nrmse")
+            axis.plot(seen["circuits"], seen["validation_nrmse"], label=label, alpha=1 / (1 + age), **line_style(age))
+        axis.set(xlabel="circuits", ylabel="validation NRMSE", xlim=(0, self.circuits * 1.02))
+        axis.legend(fontsize=8)
+        return figure

@@ -1,0 +1,131 @@
+"""The patch forecast and its baselines: no leak, the right increments, known answers."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from qrnn_helpers import (
+    QRNN,
+    ks22,
+    linear_baseline,
+    nrmse,
+    patch_forecast,
+    persistence,
+    rollout,
+    rotation_step,
+    teacher_forced,
+    untrained_circuit,
+)
+
+
+def fields(split):
+    return ks22(split)
+
+
+@pytest.fixture(scope="module")
+def task():
+    return patch_forecast(*map(fields, ("train", "validation", "test")), windows=(512, 128, 256))
+
+
+def travelling(trajectories, seed):
+    """u(x, t) = a sin(k(x - t) + phase): each field is the last one, moved by one point."""
+    rng = np.random.default_rng(seed)
+    k, phase = 2 * np.pi * 2 / 32, rng.uniform(0, 6, (trajectories, 1, 1))
+    u = np.sin(k * (np.arange(32) - np.arange(40)[:, None]) + phase)
+    return xr.DataArray(u, dims=("trajectory", "time", "x"))
+
+
+def test_windows_are_what_they_say(task):
+    x, y = task.train
+    assert x.shape == (512, 8, 9)
+    assert y.shape == (512, 8, 1)
+    assert task.offsets == (-8, -6, -4, -2, 0, 2, 4, 6, 8)
+    middle = x[:, :, 4] * task.field_std
+    assert torch.allclose(middle[:, 1:] - middle[:, :-1], y[:, :-1, 0] * task.increment_std, atol=1e-12)
+
+
+def test_no_test_trajectory_touches_training_scaling_or_tuning(task):
+    """Other test and validation fields change nothing but their own parts."""
+    other = patch_forecast(fields("train"), fields("test"), fields("validation"), windows=(512, 128, 256))
+    assert torch.equal(task.train[0], other.train[0])
+    assert (task.field_std, task.increment_std) == (other.field_std, other.increment_std)
+    parts = [set(map(bytes, fields(s).values[:, 0])) for s in ("train", "validation", "test")]
+    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
+def test_equal_seeds_draw_equal_windows():
+    parts = [fields(s) for s in ("train", "validation", "test")]
+    a, b, c = (patch_forecast(*parts, windows=(16, 4, 4), seed=s) for s in (1, 1, 2))
+    assert torch.equal(a.test[0], b.test[0])
+    assert not torch.equal(a.test[0], c.test[0])
+
+
+def test_a_travelling_wave_is_rolled_out_by_its_own_rule():
+    """A forecast that knows the wave makes the field: windows, scales and closed loop fit together."""
+    wave = [travelling(2, s) for s in range(3)]
+    task = patch_forecast(*wave, neighbours=3, spacing=1, steps=4, windows=(8, 8, 8))
+
+    def upwind(x):
+        return (x[:, -1, 0] - x[:, -1, 1]) * task.field_std / task.increment_std
+
+    truth = wave[2].values[0]
+    assert nrmse(upwind(task.test[0]), task.test[1][:, -1, 0]) < 1e-12
+    assert np.allclose(rollout(upwind, truth[:4], 30, task), truth[4:34], atol=1e-10)
+    assert np.allclose(rollout(upwind, truth[:4], 30, task, modes=3), truth[4:34], atol=1e-10)
+    assert np.allclose(teacher_forced(upwind, truth, task), truth[4:], atol=1e-12)
+
+
+def test_linear_is_exact_on_a_linear_wave_and_persistence_is_what_it_says():
+    task = patch_forecast(*(travelling(2, s) for s in range(3)), neighbours=3, spacing=1, steps=4, windows=(64, 8, 8))
+    x, y = task.test
+    assert nrmse(linear_baseline(task, 1).forecast(x), y[:, -1, 0]) < 1e-5
+    assert torch.allclose(persistence(task).forecast(x), y[:, -2, 0], atol=1e-12)
+
+
+def test_baselines_on_ks_are_in_the_order_that_others_found(task):
+    x, y = task.test
+    baselines = [persistence(task), linear_baseline(task, 1), linear_baseline(task, 2), linear_baseline(task, 8)]
+    still, one, two, eight = (nrmse(b.forecast(x), y[:, -1, 0]) for b in baselines)
+    assert eight < two < still < one
+    assert (one, two) == pytest.approx((0.995, 0.45), rel=0.1)
+    assert [b.parameters for b in baselines] == [0, 10, 19, 73]
+
+
+def test_an_untrained_circuit_keeps_its_weights(task):
+    net = QRNN(9, 1, rotation_step(), dtype=torch.float64, seed=0)
+    before = [p.clone() for p in net.parameters()]
+    baseline = untrained_circuit(task, net)
+    assert baseline.forecast(task.test[0]).shape == (256,)
+    assert baseline.parameters == 5
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"neighbours": 4}, "neighbours must be odd"),
+        ({"spacing": 0}, "spacing must be at least 1"),
+        ({"steps": 300}, "train must have more than 300 times"),
+        ({"spacing": 9}, "train must have more than 8 times and 73 points"),
+        ({"windows": (0, 1, 1)}, "windows must be at least 1"),
+        ({"train": np.zeros((1, 20, 64))}, "train must be an xarray.DataArray"),
+        ({"test": xr.DataArray(np.full((1, 20, 64), np.nan), dims=("trajectory", "time", "x"))}, "test must be finite"),
+        ({"test": xr.DataArray(np.zeros((20, 64)), dims=("time", "x"))}, "test must have dims"),
+    ],
+    ids=str,
+)
+def test_bad_input_is_named(change, words):
+    options = {s: fields(s) for s in ("train", "validation", "test")} | change
+    with pytest.raises((ValueError, TypeError), match=words):
+        patch_forecast(**options)
+
+
+def test_nrmse():
+    truth = np.array([1.0, 2.0, 3.0, 6.0])
+    assert nrmse(np.full(4, truth.mean()), truth) == pytest.approx(1)
+    assert nrmse(truth + 2, truth, scale=4.0) == pytest.approx(0.5)
+    assert nrmse(torch.tensor(truth), torch.tensor(truth)) == 0
+    for bad in ((truth[:3], truth), (truth * np.nan, truth), (truth, np.ones(4)), ([], [])):
+        with pytest.raises(ValueError, match="prediction|truth"):
+            nrmse(*bad)
