@@ -35,9 +35,7 @@ def ks22(split: str | None = None) -> xr.DataArray:
     if split is not None and split not in SPLIT:
         raise ValueError(f"split must be one of {', '.join(SPLIT)} or None; got {split!r}")
     if not KS22.is_file():
-        raise FileNotFoundError(
-            f"{KS22} is missing: it comes with a clone of the book; `{COMMAND} --write` makes one"
-        )
+        raise FileNotFoundError(f"{KS22} is missing: it comes with a clone of the book; `{COMMAND} --write` makes one")
     verify(KS22)
     fields = load(KS22)
     return fields if split is None else fields[fields["split"].values == split]

@@ -96,9 +96,7 @@ def _flux(length: float, points: int) -> np.ndarray:
     return np.where(kept, -0.5j * k, 0)
 
 
-def _integrate(
-    start: np.ndarray, length: float, step: float, skip: int, stride: int, steps: int
-) -> np.ndarray:
+def _integrate(start: np.ndarray, length: float, step: float, skip: int, stride: int, steps: int) -> np.ndarray:
     """Samples (trajectory, steps, points): skip `skip` steps, then keep one in `stride`."""
     points = start.shape[1]
     k = wavenumbers(length, points)
@@ -113,9 +111,7 @@ def _integrate(
     return samples
 
 
-def _advance(
-    v: np.ndarray, scheme: Etdrk4, flux: np.ndarray, count: int, done: int, step: float
-) -> np.ndarray:
+def _advance(v: np.ndarray, scheme: Etdrk4, flux: np.ndarray, count: int, done: int, step: float) -> np.ndarray:
     """`count` steps from the spectrum `v`; raises if the field has become infinite."""
     points = 2 * (v.shape[1] - 1)
 
@@ -166,8 +162,7 @@ def _given_starts(initial: object, trajectories: int, points: int) -> np.ndarray
     start = given.astype(np.float64)
     if start.shape != (trajectories, points):
         raise ValueError(
-            f"initial must have shape (trajectories, points) = {(trajectories, points)}; "
-            f"got {start.shape}"
+            f"initial must have shape (trajectories, points) = {(trajectories, points)}; got {start.shape}"
         )
     if not np.isfinite(start).all():
         raise ValueError("initial must be finite; it holds NaN or infinite values")

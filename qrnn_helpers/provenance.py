@@ -80,9 +80,7 @@ def _processor() -> str | None:
 def _git(*arguments: str) -> str | None:
     """Output of a git command in this package's folder; None if it fails or git is absent."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -25,9 +25,7 @@ def shifted(u: np.ndarray, distance: float) -> np.ndarray:
 
 def flow(u: np.ndarray, time: float, step: float = 0.05) -> np.ndarray:
     """The fields `u` (trajectory, x) after `time`."""
-    made = ks1d(
-        L, N, initial=u, trajectories=len(u), transient=0, dt=time, steps=2, step=step, seed=None
-    )
+    made = ks1d(L, N, initial=u, trajectories=len(u), transient=0, dt=time, steps=2, step=step, seed=None)
     return made.values[:, 1]
 
 
@@ -94,9 +92,7 @@ def test_mean_is_conserved(starts, mean):
 
 def test_energy_balance(starts):
     """d/dt <u^2>/2 = <u_x^2> - <u_xx^2>, integrated over 10 time units by Simpson's rule."""
-    u = ks1d(
-        L, N, initial=starts, trajectories=8, transient=0, dt=0.05, steps=201, seed=None
-    ).values
+    u = ks1d(L, N, initial=starts, trajectories=8, transient=0, dt=0.05, steps=201, seed=None).values
     rate = (derivative(u) ** 2 - derivative(u, 2) ** 2).mean(-1)
     simpson = np.r_[1, np.tile([4, 2], 99), 4, 1] * 0.05 / 3
     gain = (u[:, -1] ** 2 - u[:, 0] ** 2).mean(-1) / 2
