@@ -109,6 +109,8 @@ def test_page_works_offline(browser, document):
         raw = page.locator(".math").filter(has_not=page.locator("mjx-container"))
         assert raw.count() == 0, f"formula not typeset: {raw.first.inner_text()}"
         assert page.locator("mjx-merror").count() == 0
+        unknown = page.locator("mjx-assistive-mml [mathcolor=red]").all_text_contents()
+        assert not unknown, f"TeX command that MathJax does not know: {unknown}"
         page.wait_for_function("[...document.images].every(i => i.complete || i.loading == 'lazy')")
         images = page.eval_on_selector_all(
             "img", "all => all.map(i => [i.src.slice(0, 80), i.alt.trim(), i.naturalWidth])"
