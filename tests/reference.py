@@ -53,9 +53,7 @@ def branches(step: QuantumCircuit, rho: DensityMatrix, angles: np.ndarray) -> li
     return found
 
 
-def evolve(
-    step: QuantumCircuit, angles: np.ndarray, memory: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def evolve(step: QuantumCircuit, angles: np.ndarray, memory: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Angles (time, P) -> probabilities (time, 2**readout), the memory's last density matrix."""
     rho, rows = full_state(step, memory), []
     for row in np.asarray(angles):

@@ -254,9 +254,7 @@ def test_causal_directions_do_less_harm():
     step, angles, weights = problem(rotation_step(2, 1), 1, 5, seed=2)
     exact, many = gradient(step, angles, weights), angles.expand(1000, -1, -1)
     error = {
-        causal: (gradient(step, many, weights, gradient=SPSA(1e-3, seed=3, causal=causal)) - exact)
-        .square()
-        .mean()
+        causal: (gradient(step, many, weights, gradient=SPSA(1e-3, seed=3, causal=causal)) - exact).square().mean()
         for causal in (False, True)
     }
     assert error[True] < 0.9 * error[False]

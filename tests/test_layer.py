@@ -148,9 +148,7 @@ def test_repr_says_what_runs():
 
 def test_state_dict_holds_the_weights_and_nothing_else():
     model = network(skip=True)
-    wanted = {
-        f"{part}.{kind}" for part in ("encoder", "decoder", "skip") for kind in ("weight", "bias")
-    }
+    wanted = {f"{part}.{kind}" for part in ("encoder", "decoder", "skip") for kind in ("weight", "bias")}
     assert set(model.state_dict()) == wanted
     stream = io.BytesIO()
     torch.save(model.state_dict(), stream)

@@ -63,9 +63,7 @@ def test_unrolled_circuit_on_aer_has_the_exact_joint_distribution(step):
     angles = random_angles(step, 1, 4, seed=3)[0].numpy()
     circuit = unroll(open_controlled(step), 4)
     manager = generate_preset_pass_manager(1, backend=AerSimulator(), seed_transpiler=0)
-    bound = manager.run(
-        circuit.assign_parameters(dict(zip(circuit.parameters, angles.ravel(), strict=True)))
-    )
+    bound = manager.run(circuit.assign_parameters(dict(zip(circuit.parameters, angles.ravel(), strict=True))))
     data = SamplerV2(seed=4).run([bound], shots=SHOTS).result()[0].data
     outcomes = np.stack([data[f"t{t}"].array[:, 0] for t in range(4)], 1).astype(int)
     counts = np.bincount(history_numbers(outcomes, 2), minlength=16)
@@ -76,9 +74,7 @@ def test_open_controlled_changes_nothing_but_the_gates():
     step = controlled()
     opened = open_controlled(step)
     values = np.random.default_rng(1).normal(size=5)
-    bound = [
-        c.assign_parameters(dict(zip(step.parameters, values, strict=True))) for c in (step, opened)
-    ]
+    bound = [c.assign_parameters(dict(zip(step.parameters, values, strict=True))) for c in (step, opened)]
     angles = np.zeros((1, 0))
     np.testing.assert_allclose(*(evolve(c, angles)[0] for c in bound), atol=1e-12)
     kept = {i.operation.name for i in opened.data if i.operation.params}
@@ -113,10 +109,7 @@ def test_seeded_sampler_does_not_repeat_its_draws():
 def test_every_kind_of_sampler_is_seeded_by_the_backend(sampler):
     step = rotation_step(1, 1)
     angles = random_angles(step, 2, 2, seed=6)
-    found = [
-        QuantumRecurrentLayer(step, backend=SamplerBackend(sampler(), 300, seed=s))(angles)[0]
-        for s in (1, 1, 2)
-    ]
+    found = [QuantumRecurrentLayer(step, backend=SamplerBackend(sampler(), 300, seed=s))(angles)[0] for s in (1, 1, 2)]
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
