@@ -25,7 +25,30 @@ __all__ = ["Backend", "ExactBackend", "ShotBackend", "SamplerBackend"]
 MEMORY_LIMIT = 8 * 2**30
 """Bytes that one call may need for its isometries; above it the call raises."""
 
-BASIS = "u p rx ry rz rxx ryy rzz h x y z s sdg t tdg sx cx cy cz swap ccx".split()
+BASIS = [
+    "u",
+    "p",
+    "rx",
+    "ry",
+    "rz",
+    "rxx",
+    "ryy",
+    "rzz",
+    "h",
+    "x",
+    "y",
+    "z",
+    "s",
+    "sdg",
+    "t",
+    "tdg",
+    "sx",
+    "cx",
+    "cy",
+    "cz",
+    "swap",
+    "ccx",
+]
 """Gates that simulators know by name.  Controlled rotations are left out on purpose: see `open_controlled`."""
 
 
@@ -213,8 +236,7 @@ def open_controlled(circuit: QuantumCircuit) -> QuantumCircuit:
     while names := {
         i.operation.name
         for i in circuit.data
-        if isinstance(i.operation, ControlledGate)
-        and any(getattr(p, "parameters", None) for p in i.operation.params)
+        if isinstance(i.operation, ControlledGate) and any(getattr(p, "parameters", None) for p in i.operation.params)
     }:
         circuit = circuit.decompose(gates_to_decompose=list(names))
     return circuit
@@ -330,10 +352,7 @@ def _histories(branches: Iterator[torch.Tensor], shots: int) -> torch.Tensor:
     paths, starts = None, None
     for counts in branches:
         circuit, node, outcome = counts.nonzero(as_tuple=True)
-        if paths is None:
-            paths = outcome[:, None]
-        else:
-            paths = torch.cat([paths[starts[circuit] + node], outcome[:, None]], 1)
+        paths = outcome[:, None] if paths is None else torch.cat([paths[starts[circuit] + node], outcome[:, None]], 1)
         alive = (counts > 0).sum((1, 2))
         starts = alive.cumsum(0) - alive
         last = counts[circuit, node, outcome]

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 
 
-def check_integer(
-    name: str, value: object, minimum: int | None = None, maximum: int | None = None
-) -> int:
+def check_integer(name: str, value: object, minimum: int | None = None, maximum: int | None = None) -> int:
     """Return `value` as a plain int, or say why it is not one within the bounds."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an integer; got {value!r} ({type(value).__name__})")
@@ -24,9 +22,7 @@ def check_integer(
     return number
 
 
-def check_real(
-    name: str, value: object, minimum: float | None = None, exclusive: bool = False
-) -> float:
+def check_real(name: str, value: object, minimum: float | None = None, exclusive: bool = False) -> float:
     """Return `value` as a plain finite float, or say why it is not one within the bound."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a real number; got {value!r} ({type(value).__name__})")
@@ -53,9 +49,7 @@ def check_one_of(name: str, value: Any, allowed: tuple) -> Any:
     return value
 
 
-def check_tensor(
-    name: str, value: Any, shape: tuple[int | str, ...], complex_too: bool = False
-) -> torch.Tensor:
+def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_too: bool = False) -> torch.Tensor:
     """Return `value` itself if it is a finite floating tensor whose shape fits.
 
     An entry of `shape` is an exact size, or the name of a free (but non-zero) one.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-
 from scipy.stats import t as student
 
 from .checks import check_real

@@ -43,7 +43,9 @@ class TrainingPanel(widgets.VBox):
         """Train with the knobs as they stand, and show the curve among the last ones."""
         setting = {name: knob.value for name, knob in self.knobs.items()}
         _, curve = train(Run(budget=self.circuits, batch=8, **setting))
-        label = ", ".join(f"{name} {value:.3g}" if name == "rate" else f"{name} {value}" for name, value in setting.items())
+        label = ", ".join(
+            f"{name} {value:.3g}" if name == "rate" else f"{name} {value}" for name, value in setting.items()
+        )
         self.curves = [*self.curves, (label, curve)][-self.remembered :]
         final = curve["validation_nrmse"].dropna().iloc[-1]
         words = f"Validation error against circuits for the last settings; the newest, {label}, ends at {final:.3f}"

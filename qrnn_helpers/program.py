@@ -65,7 +65,7 @@ class Family:
                 f"gate {self.name!r}: got frequencies {sorted(set(gaps.round(6)))}; a shift rule is known for "
                 "whole multiples of one frequency only. Use SPSA or Autograd, or give the gate a definition"
             )
-        count = int(round(ratios.max())) if gaps.size else 0
+        count = round(ratios.max()) if gaps.size else 0
         points = (2 * np.arange(1, 2 * count + 1) - 1) * np.pi / (2 * max(count, 1))
         signs = (-1.0) ** np.arange(2 * count)
         coefficients = signs * unit / (4 * max(count, 1) * np.sin(points / 2) ** 2)
@@ -315,14 +315,21 @@ def _linear_map(occurrences: tuple[Op, ...], parameters: tuple[Parameter, ...]) 
     column = {parameter: k for k, parameter in enumerate(parameters)}
     for row, op in enumerate(occurrences):
         slopes = {p: op.expression.gradient(p) for p in op.expression.parameters}
-        if any(isinstance(s, (complex, ParameterExpression)) and getattr(s, "parameters", True) for s in slopes.values()):
+        if not all(map(_is_real_constant, slopes.values())):
             raise ValueError(
-                f"step: got angle '{op.expression}' in gate {op.gate.name!r}; allowed are linear expressions of Parameters"
+                f"step: got angle '{op.expression}' in gate {op.gate.name!r}; "
+                "allowed are linear expressions of Parameters"
             )
         for parameter, slope in slopes.items():
             weights[row, column[parameter]] = float(slope)
         offsets[row] = float(op.expression.bind({p: 0.0 for p in op.expression.parameters}))
     return weights, offsets
+
+
+def _is_real_constant(slope: float | complex | ParameterExpression) -> bool:
+    if isinstance(slope, ParameterExpression):
+        return not slope.parameters
+    return not isinstance(slope, complex)
 
 
 # ---------------------------------------------------------------- fusing and applying

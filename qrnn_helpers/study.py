@@ -37,7 +37,7 @@ from .store import read_json, write_json
 from .tasks import PatchForecast, patch_forecast
 from .training import Budget, fit
 
-__all__ = ["Run", "build", "final_runs", "finals", "ks_task", "load_run", "plan", "results", "stored", "train", "trials"]
+__all__ = ["Run", "final_runs", "finals", "ks_task", "load_run", "plan", "probes", "results", "train", "trials"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "study"
 WASHOUT = 3
@@ -75,10 +75,12 @@ class Run:
     seed: int
     directions: int = 8
     c: float = 0.1
+    causal: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.method}-shots{self.shots}-budget{self.budget}-batch{self.batch}-rate{self.rate:g}-seed{self.seed}"
+        spent = f"shots{self.shots}-budget{self.budget}-batch{self.batch}-rate{self.rate:g}-seed{self.seed}"
+        return f"{self.method}{'-causal' * self.causal}-{spent}"
 
 
 @cache
@@ -117,7 +119,7 @@ def build(run: Run) -> tuple[torch.nn.Module, dict]:
     else:
         backend = ShotBackend(run.shots, shots, torch.complex64) if run.shots else ExactBackend()
         gradient = {
-            "spsa": SPSA(run.c, run.directions, directions),
+            "spsa": SPSA(run.c, run.directions, directions, run.causal),
             "shift": ParameterShift() if run.shots else Autograd(),  # noise-free, the rule is exact
             "exact": Autograd(),
         }[run.method]
@@ -219,6 +221,19 @@ def final_runs(group: list[Run], folder: Path = FOLDER) -> list[Run]:
     return [replace(best(group, folder), seed=seed) for seed in SEEDS]
 
 
+def probes(folder: Path = FOLDER) -> dict[str, list[Run]]:
+    """Runs outside the comparison that ask whether another choice would have changed it.
+
+    "batch 1": would parameter-shift, whose best batch is the smallest of the grid, gain by a smaller one?
+    "causal": what does the causal cut, which the shift rule has, do for SPSA at its best setting?
+    """
+    group = next(g for g in screening() if (g[0].method, g[0].budget) == ("spsa", BUDGETS[-1]))
+    return {
+        "batch 1": [Run("shift", 0, BUDGETS[-1], 1, rate, TUNING_SEED) for rate in RATES],
+        "causal": [replace(run, causal=True) for run in final_runs(group, folder)],
+    }
+
+
 def results(folder: Path = FOLDER) -> pd.DataFrame:
     """The stored final runs, a row each: configuration and NRMSE on validation and on *test* windows.
 
@@ -251,9 +266,7 @@ def finals(folder: Path = FOLDER) -> list[Run]:
 
 def _table() -> pd.DataFrame:
     """Mean, spread and count of the final validation scores of every complete comparison."""
-    rows = [
-        {**asdict(run), **read_json(FOLDER / f"{run.name}.json")["validation"]} for run in finals() if stored(run)
-    ]
+    rows = [{**asdict(run), **read_json(FOLDER / f"{run.name}.json")["validation"]} for run in finals() if stored(run)]
     keys = ["method", "shots", "budget", "batch", "rate"]
     return pd.DataFrame(rows).groupby(keys)["exact"].agg(["mean", "std", "count"]).round(3).reset_index()
 
@@ -268,6 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
         for words in ("screening", "trials with shots"):
             _all([r for group in plan() for r in group], chosen.workers, words)
         _all(finals(), chosen.workers, "final seeds")
+        _all([run for runs in probes().values() for run in runs], chosen.workers, "probes")
     elif chosen.command == "status":
         for words, runs in (("trials", [r for group in plan() for r in group]), ("final", finals())):
             print(f"{words}: {sum(map(stored, runs))} of {len(runs)} known so far")

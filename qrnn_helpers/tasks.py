@@ -59,10 +59,10 @@ def patch_forecast(
     fields = {"train": train, "validation": validation, "test": test}
     values = {name: _field(name, field, steps, 2 * reach + 1) for name, field in fields.items()}
     scales = float(values["train"].std()), float(np.diff(values["train"], axis=1).std())
-    streams = np.random.SeedSequence(check_integer("seed", seed, minimum=0)).spawn(3)
+    streams = map(np.random.default_rng, np.random.SeedSequence(check_integer("seed", seed, minimum=0)).spawn(3))
     pairs = [
-        _windows(field, offsets, steps, check_integer("windows", count, minimum=1), scales, np.random.default_rng(stream))
-        for field, count, stream in zip(values.values(), windows, streams)
+        _windows(field, offsets, steps, check_integer("windows", count, minimum=1), scales, rng)
+        for field, count, rng in zip(values.values(), windows, streams)
     ]
     return PatchForecast(*pairs, offsets, steps, *scales)
 

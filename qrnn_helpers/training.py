@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pandas as pd
@@ -76,37 +77,51 @@ def fit(
     """
     x, y = _pair("train", train)
     held_out = _pair("validation", validation)
-    steps = x.shape[1]
-    washout = check_integer("washout", washout, minimum=0, maximum=steps - 1)
-    scored = check_integer("scored_steps", scored_steps or steps - washout, minimum=1, maximum=steps)
+    washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
+    scored = check_integer("scored_steps", scored_steps or x.shape[1] - washout, minimum=1, maximum=x.shape[1])
     check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
+    check_integer("validations", validations, minimum=1)
     check_instance("budget", budget, Budget, "a Budget")
-    spending = _Spending(model, budget, batch_size, steps)
-    rates = [group["lr"] for group in optimizer.param_groups]
-    rows, validated = [], 0
+    spending = _Spending(model, budget, batch_size, x.shape[1])
     batches = _batches(len(x), batch_size, torch_generator(seed))
-    with tqdm(total=1.0, disable=not progress, bar_format="{l_bar}{bar}| {postfix}") as bar:
+    rows, scores = [], 0
+    with _scheduled(optimizer, schedule) as set_rates, _bar(progress) as bar:
         while spending.allows_another():
             begun = spending.fraction()
-            for group, rate in zip(optimizer.param_groups, rates):
-                group["lr"] = rate * (schedule(begun) if schedule else 1.0)
+            rate = set_rates(begun)
             batch = next(batches)
             loss = _update(model, optimizer, x[batch], y[batch], washout)
             spending.steps += 1
-            fraction = spending.fraction()
             score = math.nan
-            if fraction * validations >= validated + 1 or not spending.allows_another():
-                validated = int(fraction * validations)
+            if spending.fraction() * validations >= scores + 1 or not spending.allows_another():
+                scores = int(spending.fraction() * validations)
                 score = _score(model, *held_out, scored, spending.ledger)
                 bar.set_postfix(loss=loss, validation_nrmse=score, refresh=False)
-            rows.append({**spending.row(), "rate": optimizer.param_groups[0]["lr"], "train_loss": loss})
-            rows[-1]["validation_nrmse"] = score
-            bar.update(fraction - begun)
-    for group, rate in zip(optimizer.param_groups, rates):
-        group["lr"] = rate
-    if not rows:
-        raise ValueError(f"budget must allow one step at least; got {budget}, a step takes {spending.next_circuits} circuits")
+            rows.append({**spending.row(), "rate": rate, "train_loss": loss, "validation_nrmse": score})
+            bar.update(spending.fraction() - begun)
     return pd.DataFrame(rows)
+
+
+def _bar(progress: bool) -> tqdm:
+    """A bar that fills as the budget is spent."""
+    return tqdm(total=1.0, disable=not progress, bar_format="{l_bar}{bar}| {postfix}")
+
+
+@contextmanager
+def _scheduled(optimizer: torch.optim.Optimizer, schedule: Callable[[float], float] | None) -> Iterator[Callable]:
+    """A function that sets the rates for a spent fraction; the rates are given back at the end."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+
+    def set_rates(fraction: float) -> float:
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate * (schedule(fraction) if schedule else 1.0)
+        return optimizer.param_groups[0]["lr"]
+
+    try:
+        yield set_rates
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates):
+            group["lr"] = rate
 
 
 class _Spending:
@@ -123,6 +138,8 @@ class _Spending:
         if budget.shots is not None and not self.shots_each:
             raise ValueError(f"budget must not be in shots on a backend that draws none; got {budget}")
         self.start = (self.ledger.circuits, self.ledger.shots, self.ledger.seconds)
+        if not self.allows_another():
+            raise ValueError(f"budget must allow one step, which takes {self.next_circuits} circuits; got {budget}")
 
     def row(self) -> dict:
         spent = (self.ledger.circuits, self.ledger.shots, self.ledger.seconds)
@@ -140,7 +157,9 @@ class _Spending:
         return self.budget.fraction(self.steps + 1, circuits, shots) <= 1
 
 
-def _update(model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, washout: int) -> float:
+def _update(
+    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, washout: int
+) -> float:
     """One optimiser step; returns the loss before it."""
 
     def closure() -> torch.Tensor:

@@ -72,9 +72,7 @@ def test_equal_seeds_give_equal_curves_and_others_do_not():
 def test_the_rate_follows_the_schedule_and_is_handed_back():
     net = model()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.2)
-    curve = fit(
-        net, echo(), echo(), optimizer=optimizer, batch_size=4, budget=Budget(steps=4), seed=0, progress=False
-    )
+    curve = fit(net, echo(), echo(), optimizer=optimizer, batch_size=4, budget=Budget(steps=4), seed=0, progress=False)
     assert curve["rate"].tolist() == pytest.approx([0.2 * (1 + math.cos(math.pi * k / 4)) / 2 for k in range(4)])
     assert optimizer.param_groups[0]["lr"] == 0.2
 
