@@ -26,28 +26,8 @@ MEMORY_LIMIT = 8 * 2**30
 """Bytes that one call may need for its isometries; above it the call raises."""
 
 BASIS = [
-    "u",
-    "p",
-    "rx",
-    "ry",
-    "rz",
-    "rxx",
-    "ryy",
-    "rzz",
-    "h",
-    "x",
-    "y",
-    "z",
-    "s",
-    "sdg",
-    "t",
-    "tdg",
-    "sx",
-    "cx",
-    "cy",
-    "cz",
-    "swap",
-    "ccx",
+    *("u", "p", "rx", "ry", "rz", "rxx", "ryy", "rzz", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx"),
+    *("cx", "cy", "cz", "swap", "ccx"),
 ]
 """Gates that simulators know by name.  Controlled rotations are left out on purpose: see `open_controlled`."""
 
