@@ -46,12 +46,15 @@ WASHOUT = 3
 RATES, BATCHES, RETRIED = (0.003, 0.01, 0.03, 0.1), (2, 8, 32), 3
 """Every circuit method has twelve noise-free trials at a budget, and three more at each number of shots."""
 
-TUNING_SEED, SEEDS = 100, (0, 1, 2)
+TUNING_SEED, SEEDS = 100, (0, 1, 2, 3, 4)
 BUDGETS = (20_000, 80_000, 320_000)
 """Circuits.  Every budget is a training of its own, with its own full cosine schedule."""
 
 NOISES = (0, 64, 1024)
 """Shots of each circuit; 0 is noise-free."""
+
+WINDOWS = (4096, 1024, 2048)
+"""Windows for training, validation and test, each from trajectories of its own."""
 
 YARDSTICK_STEPS, YARDSTICK_BATCH = 2_000, 32
 
@@ -86,7 +89,7 @@ class Run:
 @cache
 def ks_task() -> PatchForecast:
     """The patch forecast on the stored KS fields of length 22, with the windows of the study."""
-    return patch_forecast(*(ks22(split) for split in ("train", "validation", "test")))
+    return patch_forecast(*map(ks22, ("train", "validation", "test")), windows=WINDOWS)
 
 
 def screening() -> list[list[Run]]:

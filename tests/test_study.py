@@ -1,0 +1,109 @@
+"""The stored study: a fair plan, runs that repeat, stored runs that are what they say."""
+
+import json
+
+import pytest
+import torch
+
+from qrnn_helpers import study
+from qrnn_helpers.panel import TrainingPanel
+from qrnn_helpers.study import RATES, SEEDS, TUNING_SEED, Run, build, finals, load_run, perform, plan, probes, train
+
+TINY = [
+    Run("spsa", 0, 300, 2, 0.03, 5),
+    Run("spsa", 16, 300, 2, 0.03, 5),
+    Run("shift", 16, 1000, 2, 0.03, 5),
+    Run("shift", 0, 2000, 2, 0.03, 5),
+    Run("gru", 0, 3, 4, 0.03, 5),
+]
+
+
+@pytest.mark.parametrize("run", TINY, ids=lambda r: r.name)
+def test_a_run_is_a_function_of_its_configuration(run, tmp_path):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
+        perform(run, folder)
+    first, again = (json.loads((tmp_path / f / f"{run.name}.json").read_text()) for f in "ab")
+    assert first.pop("apart")["provenance"]["versions"] == again.pop("apart")["provenance"]["versions"]
+    assert first == again
+
+
+def test_a_stored_run_is_left_alone_and_comes_back(tmp_path):
+    run = TINY[0]
+    perform(run, tmp_path)
+    before = (tmp_path / f"{run.name}.json").read_bytes()
+    perform(run, tmp_path)
+    assert (tmp_path / f"{run.name}.json").read_bytes() == before
+    model, _, record = load_run(run, tmp_path)
+    trained, curve = train(run)
+    for stored, own in zip(model.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(stored, own)
+    assert record["curve"]["circuits"][-1] == curve["circuits"].iloc[-1]
+
+
+@pytest.mark.parametrize("run", TINY, ids=lambda r: r.name)
+def test_no_run_spends_more_than_its_budget(run):
+    curve = train(run)[1]
+    spent = curve["circuits"] if study.charged(run) else curve["step"]
+    assert spent.iloc[-1] <= run.budget
+    if study.charged(run):  # and no less than what one more update would have taken
+        assert spent.iloc[-1] + spent.iloc[0] > run.budget
+
+
+def test_noise_free_shift_is_charged_as_the_rule_would_be():
+    assert train(TINY[3])[1]["circuits"].tolist() == [962, 1924]
+
+
+def test_methods_are_tuned_alike_and_apart_from_the_comparison():
+    """Same trials for both methods in every screened cell; tuning seeds never compare."""
+    cells = {}
+    for group in study.screening():
+        run = group[0]
+        assert {r.seed for r in group} == {TUNING_SEED}
+        cells.setdefault((run.shots, run.budget), {})[run.method] = {(r.batch, r.rate) for r in group}
+    for trials in cells.values():
+        assert len(set(map(frozenset, trials.values()))) == 1
+    assert TUNING_SEED not in SEEDS
+
+
+def test_both_methods_start_from_the_same_weights():
+    a, b = (build(Run(method, 0, 1000, 8, 0.01, 3))[0] for method in ("shift", "spsa"))
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_every_planned_run_is_stored():
+    runs = [r for group in plan() for r in group] + finals() + [r for group in probes().values() for r in group]
+    assert len({r.name for r in runs}) == len(set(runs))
+    missing = [r.name for r in runs if not study.stored(r)]
+    assert not missing
+    stored = {path.stem for path in study.FOLDER.glob("*.json")}
+    assert stored == {r.name for r in runs}  # and nothing lies there that no plan knows
+
+
+def test_each_comparison_has_all_its_seeds_and_one_setting():
+    cells = {}
+    for run in finals():
+        cells.setdefault((run.method, run.shots, run.budget), []).append(run)
+    assert len(cells) == 2 * 3 * 3 + 2
+    for runs in cells.values():
+        assert sorted(r.seed for r in runs) == sorted(SEEDS)
+        assert len({(r.batch, r.rate) for r in runs}) == 1
+        assert runs[0].rate in RATES
+
+
+def test_stored_runs_carry_their_provenance():
+    for run in finals():
+        record = load_run(run)[2]
+        assert set(record["apart"]["provenance"]) >= {"code", "versions", "machine"}
+        assert record["apart"]["provenance"]["versions"]["torch"].startswith("2.13.0")
+
+
+def test_the_panel_trains_anew_when_a_knob_moves():
+    panel = TrainingPanel(circuits=600)
+    first = panel.curve.value
+    panel.knobs["seed"].value = 1
+    second = panel.curve.value
+    panel.knobs["rate"].value = 0.1
+    assert len({first, second, panel.curve.value}) == 3
+    assert "seed 1" in second
+    assert len(panel.curves) == 3
