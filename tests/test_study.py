@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from qrnn_helpers import study
+from qrnn_helpers import nrmse, study
 from qrnn_helpers.panel import TrainingPanel
 from qrnn_helpers.study import RATES, SEEDS, TUNING_SEED, Run, build, finals, load_run, perform, plan, probes, train
 
@@ -89,6 +89,16 @@ def test_each_comparison_has_all_its_seeds_and_one_setting():
         assert sorted(r.seed for r in runs) == sorted(SEEDS)
         assert len({(r.batch, r.rate) for r in runs}) == 1
         assert runs[0].rate in RATES
+
+
+def test_results_score_exact_probabilities():
+    """Twice the same number, also for runs that were trained with shots, and the stored validation error."""
+    run = next(r for r in finals() if r.shots)
+    model, _, record = load_run(run)
+    x, y = study.ks_task().validation
+    with torch.no_grad():
+        again = [nrmse(model(x)[0][:, -1], y[:, -1]) for _ in range(2)]
+    assert again[0] == again[1] == pytest.approx(record["validation"]["exact"], rel=1e-9)
 
 
 def test_stored_runs_carry_their_provenance():
