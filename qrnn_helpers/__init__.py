@@ -1,6 +1,6 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
-from .backends import Backend, ExactBackend, SamplerBackend, ShotBackend
+from .backends import Backend, ExactBackend
 from .baselines import GRU, Baseline, linear_baseline, persistence, untrained_circuit
 from .circuits import reuploading_step, rotation_step, unroll
 from .cost import CostLedger
@@ -9,6 +9,8 @@ from .estimators import SPSA, Autograd, GradientEstimator, ParameterShift
 from .ks import ks1d
 from .layer import QRNN, QuantumRecurrentLayer
 from .metrics import nrmse
+from .samplers import SamplerBackend
+from .shots import ShotBackend
 from .store import load, save
 from .tasks import PatchForecast, patch_forecast, rollout, teacher_forced
 from .training import Budget, fit

@@ -12,8 +12,9 @@ from torch.autograd.function import once_differentiable
 from .backends import Backend, ExactBackend
 from .checks import check_instance, check_integer, check_tensor, torch_generator
 from .cost import CostLedger
-from .estimators import Autograd, Circuits, GradientEstimator, ParameterShift
+from .estimators import Autograd, GradientEstimator, ParameterShift
 from .program import StepProgram
+from .runner import Circuits
 
 __all__ = ["QRNN", "QuantumRecurrentLayer"]
 

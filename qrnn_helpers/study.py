@@ -25,7 +25,7 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from .backends import ExactBackend, ShotBackend
+from .backends import ExactBackend
 from .baselines import GRU
 from .circuits import rotation_step
 from .data import ks22
@@ -33,6 +33,7 @@ from .estimators import SPSA, Autograd, ParameterShift
 from .layer import QRNN
 from .metrics import nrmse
 from .provenance import provenance
+from .shots import ShotBackend
 from .store import read_json, write_json
 from .tasks import PatchForecast, patch_forecast
 from .training import Budget, fit

@@ -10,7 +10,7 @@ from qiskit.circuit import Gate, Parameter
 from qiskit.circuit.library import PhaseGate, RXGate, RXXGate, RYGate
 from reference import random_angles, random_state, registers, step_circuits
 
-from qrnn_helpers.backends import ExactBackend, ShotBackend
+from qrnn_helpers import ExactBackend, ShotBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
 from qrnn_helpers.estimators import SPSA, Autograd, ParameterShift
 from qrnn_helpers.layer import QuantumRecurrentLayer

@@ -12,7 +12,7 @@ from qiskit_aer.primitives import SamplerV2
 from reference import random_angles, random_state
 from torch.func import functional_call
 
-from qrnn_helpers.backends import ExactBackend, SamplerBackend, ShotBackend
+from qrnn_helpers import ExactBackend, SamplerBackend, ShotBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
 from qrnn_helpers.estimators import SPSA, Autograd, ParameterShift
 from qrnn_helpers.layer import QRNN, QuantumRecurrentLayer

@@ -12,11 +12,11 @@ from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_aer.primitives import SamplerV2
 from reference import LEVEL, chi_square, evolve, history_numbers, joint, random_angles, registers
 
-from qrnn_helpers.backends import SamplerBackend, open_controlled
 from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
 from qrnn_helpers.estimators import ParameterShift
 from qrnn_helpers.layer import QuantumRecurrentLayer
 from qrnn_helpers.program import StepProgram
+from qrnn_helpers.samplers import SamplerBackend, open_controlled
 
 SHOTS = 20_000
 

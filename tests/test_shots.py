@@ -21,7 +21,7 @@ from reference import (
     step_circuits,
 )
 
-from qrnn_helpers.backends import ExactBackend, ShotBackend
+from qrnn_helpers import ExactBackend, ShotBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
 from qrnn_helpers.program import StepProgram
 
