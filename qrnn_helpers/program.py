@@ -32,6 +32,9 @@ __all__ = ["StepProgram", "ShiftRule"]
 
 _NOT_GATES = ("barrier", "delay", "global_phase")
 
+LARGEST_COUNT = 64
+"""Frequencies that a shift rule may have: it runs two circuits for each."""
+
 
 @dataclass(frozen=True)
 class ShiftRule:
@@ -50,22 +53,37 @@ class Family:
     terms: np.ndarray
 
     @cached_property
+    def spectrum(self) -> tuple[float, int]:
+        """The unit W and the count R: all differences of eigenvalues are whole multiples of W, up to R W.
+
+        W is the largest such unit, so that R is the smallest count; R is 0 for a gate that its angle
+        only multiplies by a phase.
+        """
+        gaps = np.abs(self.eigenvalues[:, None] - self.eigenvalues[None, :]).ravel()
+        gaps = gaps[gaps > 1e-9]
+        if not gaps.size:
+            return 1.0, 0
+        for parts in range(1, LARGEST_COUNT + 1):  # the smallest gap is a whole number of units, too
+            unit = gaps.min() / parts
+            multiples = gaps / unit
+            if multiples.max() > LARGEST_COUNT + 0.5:
+                break
+            if np.allclose(multiples, np.round(multiples), rtol=0, atol=1e-7):
+                return float(unit), round(multiples.max())
+        raise ValueError(
+            f"gate {self.name!r}: got frequencies {sorted(set(gaps.round(6).tolist()))}; a shift rule is known for "
+            f"whole multiples of one frequency only, {LARGEST_COUNT} at most. Use SPSA or Autograd, or give the "
+            "gate a definition"
+        )
+
+    @cached_property
     def rule(self) -> ShiftRule:
         """The shift rule for R equidistant frequencies W, 2W, ..., RW (Wierichs et al. 2022, eq. 20).
 
         f' = sum_mu (-1)**(mu-1) W / (4 R sin(x_mu / 2)**2) f(theta + x_mu / W), x_mu = (2 mu - 1) pi / 2R:
         two terms for a Pauli rotation, four for a controlled one.
         """
-        gaps = np.abs(self.eigenvalues[:, None] - self.eigenvalues[None, :]).ravel()
-        gaps = gaps[gaps > 1e-9]
-        unit = gaps.min() if gaps.size else 1.0
-        ratios = gaps / unit
-        if not np.allclose(ratios, np.round(ratios), atol=1e-7):
-            raise ValueError(
-                f"gate {self.name!r}: got frequencies {sorted(set(gaps.round(6)))}; a shift rule is known for "
-                "whole multiples of one frequency only. Use SPSA or Autograd, or give the gate a definition"
-            )
-        count = round(ratios.max()) if gaps.size else 0
+        unit, count = self.spectrum
         points = (2 * np.arange(1, 2 * count + 1) - 1) * np.pi / (2 * max(count, 1))
         signs = (-1.0) ** np.arange(2 * count)
         coefficients = signs * unit / (4 * max(count, 1) * np.sin(points / 2) ** 2)
@@ -146,6 +164,13 @@ class StepProgram:
         """Angles (..., P) -> the angle of every occurrence (..., G)."""
         weights, offsets = self.tensors(angles.dtype, angles.device)[:2]
         return angles @ weights.T + offsets
+
+    def pull_back(self, angles: torch.Tensor, gate_gradient: torch.Tensor) -> torch.Tensor:
+        """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
+
+        The chain rule, J^T g with J = d gate_angles / d angles, taken at ``angles`` (batch, time, P).
+        """
+        return gate_gradient @ self.tensors(angles.dtype, angles.device)[0]
 
     def isometries(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """Gate angles (N, G) -> Kraus operators (N, 2**readout, 2**memory, 2**memory): [r, out, in]."""
