@@ -5,7 +5,15 @@ from .baselines import GRU, Baseline, linear_baseline, persistence, untrained_ci
 from .circuits import reuploading_step, rotation_step, unroll
 from .cost import CostLedger
 from .data import ks22
-from .estimators import SPSA, Autograd, GradientEstimator, ParameterShift
+from .estimators import (
+    SPSA,
+    Autograd,
+    DirectionalShift,
+    FiniteDifference,
+    GradientEstimator,
+    ParameterShift,
+    RandomCoordinate,
+)
 from .ks import ks1d
 from .layer import QRNN, QuantumRecurrentLayer
 from .metrics import nrmse
@@ -23,13 +31,16 @@ __all__ = [
     "Baseline",
     "Budget",
     "CostLedger",
+    "DirectionalShift",
     "ExactBackend",
+    "FiniteDifference",
     "GRU",
     "GradientEstimator",
     "ParameterShift",
     "PatchForecast",
     "QRNN",
     "QuantumRecurrentLayer",
+    "RandomCoordinate",
     "SPSA",
     "SamplerBackend",
     "ShotBackend",

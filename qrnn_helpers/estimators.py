@@ -9,13 +9,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 import torch
 
 from .checks import check_instance, check_integer, check_real, torch_generator
 from .program import StepProgram
+from .pruning import live_angles
 from .runner import Circuits
 
-__all__ = ["Autograd", "GradientEstimator", "ParameterShift", "SPSA"]
+__all__ = [
+    "Autograd",
+    "DirectionalShift",
+    "FiniteDifference",
+    "GradientEstimator",
+    "ParameterShift",
+    "RandomCoordinate",
+    "SPSA",
+]
 
 
 class GradientEstimator(ABC):
@@ -50,35 +60,122 @@ class ParameterShift(GradientEstimator):
     measurement with all outcomes kept, reset).  Every probability is therefore the same short
     trigonometric polynomial in it as without them, and f'(theta) = sum_k c_k f(theta + s_k) is exact:
     two terms for a Pauli rotation (Mitarai et al. 2018; Schuld et al. 2019), four for a controlled one
-    (Anselmetti et al. 2021).  A Parameter in several gates, or in a linear expression, sums over them.
+    (Anselmetti et al. 2021).  A Parameter in several gates, or in an expression, sums over them.
 
     ``causal`` drops the outputs before a gate's own step, which do not depend on it, from its estimate:
-    nothing changes in the mean, and their shot noise is gone.
+    nothing changes in the mean, and their shot noise is gone.  ``prune`` leaves out the circuits of
+    angles that provably do nothing, and runs angles with equal slopes once (`live_angles`).
+
+    Variance with N shots a circuit, sigma**2 that of one shot's weighted readout: sum_k c_k**2 sigma**2 / N,
+    that is sigma**2 / 2N for two terms and 3 sigma**2 / 8N for four.
     """
 
-    def __init__(self, causal: bool = True):
+    def __init__(self, causal: bool = True, prune: bool = False):
+        self.causal = check_instance("causal", causal, bool, "True or False")
+        self.prune = check_instance("prune", prune, bool, "True or False")
+
+    def __repr__(self) -> str:
+        return f"ParameterShift(causal={self.causal}{', prune=True' if self.prune else ''})"
+
+    def circuits(self, program, time_steps):
+        if not self.prune:
+            return time_steps * program.shift_circuits
+        return int(live_angles(program, time_steps).live[:, program.shift_terms[0]].sum())
+
+    def estimate(self, circuits, angles, weights):
+        program, time_steps = circuits.program, angles.shape[1]
+        gate_angles = program.gate_angles(angles)
+        plan = live_angles(program, time_steps, circuits.state is None) if self.prune else None
+        slopes = torch.zeros_like(gate_angles)
+        for step in range(time_steps):
+            gate, shift, coefficient = _terms(program, angles, plan.live[step] if self.prune else None)
+            if not len(gate):
+                continue
+            shifted = gate_angles[:, step].repeat(len(gate), 1, 1)
+            shifted[torch.arange(len(gate)), :, gate] += shift[:, None]
+            value = _replaced(circuits, gate_angles, step, shifted, weights, self.causal)
+            slopes[:, step].index_add_(1, gate, (coefficient[:, None] * value).T)
+        return program.pull_back(angles, plan.complete(slopes) if self.prune else slopes)
+
+
+class RandomCoordinate(GradientEstimator):
+    """The shift rule for a random few of all gate angles, scaled up: unbiased.
+
+    Each sample draws ``coordinates`` of its M = time * G gate angles without repetition, takes their
+    slopes by the shift rule and multiplies them by M / coordinates; the others get 0.  With exact
+    probabilities the squared error is (M / coordinates - 1) |g|**2 on average.  One coordinate an update
+    is random coordinate descent (Ding et al. 2023); all of them are `ParameterShift`.
+
+    ``causal`` as there.  ``seed`` is an int, a torch generator or None.  The number of circuits depends
+    on which gates are drawn: `circuits` says the most it can be.
+    """
+
+    def __init__(self, coordinates: int = 1, seed: int | torch.Generator | None = None, causal: bool = True):
+        self.coordinates = check_integer("coordinates", coordinates, minimum=1)
+        self.generator = torch_generator(seed)
         self.causal = check_instance("causal", causal, bool, "True or False")
 
     def __repr__(self) -> str:
-        return f"ParameterShift(causal={self.causal})"
+        return f"RandomCoordinate(coordinates={self.coordinates}, causal={self.causal})"
 
     def circuits(self, program, time_steps):
-        return time_steps * program.shift_circuits
+        counts = torch.bincount(program.shift_terms[0], minlength=len(program.occurrences)).repeat(time_steps)
+        return int(counts.sort(descending=True).values[: self.coordinates].sum())
 
     def estimate(self, circuits, angles, weights):
-        program = circuits.program
+        program, (batch, time_steps, _) = circuits.program, angles.shape
+        gate_angles, gates = program.gate_angles(angles), len(program.occurrences)
+        drawn = self._draw(batch, time_steps * gates).to(angles.device)
+        gate, shift, coefficient = _terms(program, angles)
+        # One row for each term of each drawn gate: which sample, which draw, which term.
+        sample, draw, term = (drawn[..., None] % gates == gate).nonzero(as_tuple=True)
+        place = drawn[sample, draw]
+        rows = gate_angles[sample]
+        rows.flatten(1)[torch.arange(len(rows)), place] += shift[term]
+        first = place // gates if self.causal else torch.zeros_like(place)
+        seen = torch.arange(time_steps, device=angles.device) >= first[:, None]
+        value = ((circuits.of_samples(sample).run_gates(rows) * weights[sample]).sum(-1) * seen).sum(-1)
+        slopes = torch.zeros_like(gate_angles)
+        slopes.flatten(1).index_put_((sample, place), coefficient[term] * value, accumulate=True)
+        return program.pull_back(angles, slopes * (time_steps * gates / self.coordinates))
+
+    def _draw(self, batch: int, total: int) -> torch.Tensor:
+        """Numbers of the drawn gate angles (batch, coordinates), none twice in a row."""
+        check_integer("coordinates", self.coordinates, maximum=total)
+        order = torch.rand(batch, total, generator=self.generator, device=self.generator.device).argsort(1)
+        return order[:, : self.coordinates]
+
+
+class FiniteDifference(GradientEstimator):
+    """Central differences, angle by angle: g = [f(theta + h) - f(theta - h)] / 2h.
+
+    Two circuits for each angle of each step, whatever gates it enters.  The bias is -h**2 / 6 times the
+    third derivative, the variance with N shots sigma**2 / (2 N h**2): for Pauli rotations the error is
+    least at h = (9 sigma**2 / (N g**2))**(1/6), of the order of a radian.  ``causal`` leaves the outputs
+    before an angle's own step out of its estimate.
+    """
+
+    def __init__(self, h: float = 0.1, causal: bool = False):
+        self.h = check_real("h", h, minimum=0.0, exclusive=True)
+        self.causal = check_instance("causal", causal, bool, "True or False")
+
+    def __repr__(self) -> str:
+        return f"FiniteDifference(h={self.h}, causal={self.causal})"
+
+    def circuits(self, program, time_steps):
+        return 2 * time_steps * len(program.parameters)
+
+    def estimate(self, circuits, angles, weights):
+        program, count = circuits.program, angles.shape[2]
         gate_angles = program.gate_angles(angles)
-        gate, shift, coefficient = (part.to(angles.device) for part in program.shift_terms)
-        shift, coefficient = shift.to(angles.dtype), coefficient.to(angles.dtype)
-        gradient = torch.zeros_like(gate_angles)
-        for step in range(angles.shape[1] if len(gate) else 0):
-            shifted = gate_angles[:, step].repeat(len(gate), 1, 1)
-            shifted[torch.arange(len(gate)), :, gate] += shift[:, None]
-            first = step if self.causal else 0
-            outcomes = circuits.run_replaced(gate_angles, step, shifted, first)
-            value = (outcomes * weights[:, first:]).sum((-2, -1))
-            gradient[:, step].index_add_(1, gate, (coefficient[:, None] * value).T)
-        return gradient @ program.tensors(angles.dtype, angles.device)[0]
+        moves = self.h * torch.eye(count).to(angles)[:, None]
+        gradient = torch.zeros_like(angles)
+        for step in range(angles.shape[1] if count else 0):
+            here = angles[:, step]
+            replaced = program.gate_angles(torch.cat([here + moves, here - moves]))
+            value = _replaced(circuits, gate_angles, step, replaced, weights, self.causal)
+            gradient[:, step] = (value[:count] - value[count:]).T / (2 * self.h)
+        return gradient
 
 
 class SPSA(GradientEstimator):
@@ -105,12 +202,100 @@ class SPSA(GradientEstimator):
         return 2 * self.directions
 
     def estimate(self, circuits, angles, weights):
-        shape = (self.directions, *angles.shape)
-        signs = 2 * torch.randint(2, shape, generator=self.generator, device=self.generator.device) - 1
-        signs = signs.to(angles)
+        signs = _signs((self.directions, *angles.shape), self.generator, angles)
         both = circuits.run(torch.cat([angles + self.c * signs, angles - self.c * signs]))
         forth, back = both.split(self.directions)
-        change = ((forth - back) * weights).sum(-1)
-        # change[s]: of all outputs, or of those from step s on
-        change = change.flip(-1).cumsum(-1).flip(-1) if self.causal else change.sum(-1, keepdim=True)
-        return (change[..., None] * signs).mean(0) / (2 * self.c)
+        change = _changes(forth - back, weights, self.causal)
+        return (change * signs).mean(0) / (2 * self.c)
+
+
+class DirectionalShift(GradientEstimator):
+    """Slopes along random directions of all gate angles, by the shift rule: SPSA without its bias.
+
+    Along a direction Delta of signs, s -> f(theta + s Delta) holds frequencies up to B, the sum of every
+    gate's highest.  Riesz's interpolation formula gives its slope exactly,
+
+        f'(0) = B / 2 sum_k P(k) (-1)**k [f(x_k) - f(-x_k)],  x_k = (2k + 1) pi / 2B,  P(k) = 8 / (pi (2k + 1))**2,
+
+    and P sums to 1: one pair of circuits at a drawn k is an unbiased estimate, as when the terms of a
+    shift rule are drawn (Sweke et al. 2020).  Then g = mean over Delta of f'(0) Delta, as in SPSA.  It
+    works for gates that have no shift rule, too.
+
+    The price: with N shots the variance of a slope is B**2 sigma**2 / 2N, where SPSA has
+    sigma**2 / (2 N c**2); B is about the number of gate angles.  ``seed`` is an int, a torch generator
+    or None; ``causal`` as in `SPSA`.
+    """
+
+    def __init__(self, directions: int = 1, seed: int | torch.Generator | None = None, causal: bool = False):
+        self.directions = check_integer("directions", directions, minimum=1)
+        self.generator = torch_generator(seed)
+        self.causal = check_instance("causal", causal, bool, "True or False")
+
+    def __repr__(self) -> str:
+        return f"DirectionalShift(directions={self.directions}, causal={self.causal})"
+
+    def circuits(self, program, time_steps):
+        return 2 * self.directions
+
+    def estimate(self, circuits, angles, weights):
+        program = circuits.program
+        gate_angles = program.gate_angles(angles)
+        band = angles.shape[1] * sum(np.ptp(op.family.eigenvalues) for op in program.occurrences)
+        signs = _signs((self.directions, *gate_angles.shape), self.generator, angles)
+        node = _riesz_nodes(signs.shape[:2], self.generator).to(angles)[..., None, None]
+        moves = (2 * node + 1) * torch.pi / (2 * band) * signs
+        forth, back = circuits.run_gates(torch.cat([gate_angles + moves, gate_angles - moves])).split(self.directions)
+        change = _changes(forth - back, weights, self.causal) * (1 - 2 * (node % 2))
+        return program.pull_back(angles, (band / 2 * change * signs).mean(0))
+
+
+def _terms(program: StepProgram, like: torch.Tensor, live: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+    """Gate, shift and coefficient of every term of the (live) gates' shift rules, on the device of ``like``."""
+    gate, shift, coefficient = program.shift_terms
+    chosen = slice(None) if live is None else live[gate]
+    return gate[chosen].to(like.device), shift[chosen].to(like), coefficient[chosen].to(like)
+
+
+def _replaced(
+    circuits: Circuits,
+    gate_angles: torch.Tensor,
+    step: int,
+    variants: torch.Tensor,
+    weights: torch.Tensor,
+    causal: bool,
+) -> torch.Tensor:
+    """Weighted readouts (K, batch) with the gate angles of one step replaced by (K, batch, G)."""
+    first = step if causal else 0
+    outcomes = circuits.run_replaced(gate_angles, step, variants, first)
+    return (outcomes * weights[:, first:]).sum((-2, -1))
+
+
+def _signs(shape: tuple[int, ...], generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
+    """Independent signs +-1."""
+    return (2 * torch.randint(2, shape, generator=generator, device=generator.device) - 1).to(like)
+
+
+def _changes(difference: torch.Tensor, weights: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Weighted readouts of differences (m, batch, time, R): (m, batch, time or 1, 1).
+
+    Of all outputs, or, at place s, of those from step s on.
+    """
+    change = (difference * weights).sum(-1)
+    change = change.flip(-1).cumsum(-1).flip(-1) if causal else change.sum(-1, keepdim=True)
+    return change[..., None]
+
+
+def _riesz_nodes(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """Whole numbers k >= 0 with probability 8 / (pi (2k + 1))**2.
+
+    The tail P(k >= n) is 2 / pi**2 times the trigamma function at n + 1/2; a uniform number is looked
+    up in it by bisection.
+    """
+    tail = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
+    low = torch.zeros_like(tail)
+    high = torch.full_like(tail, 2.0**48)
+    while (high - low).max() > 1:
+        middle = ((low + high) / 2).floor()
+        beyond = 2 / torch.pi**2 * torch.special.polygamma(1, middle + 0.5) > tail
+        low, high = torch.where(beyond, middle, low), torch.where(beyond, high, middle)
+    return low

@@ -38,6 +38,11 @@ class Circuits:
         parts = [self._bill(part.flatten(0, 1), state)[0] for part, state in zip(chunks, states)]
         return torch.cat(parts).reshape(*gate_angles.shape[:-1], -1)
 
+    def of_samples(self, samples: torch.Tensor) -> Circuits:
+        """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
+        state = None if self.state is None else self.state[samples]
+        return Circuits(self.program, self.backend, self.cost, state)
+
     def run_replaced(
         self, gate_angles: torch.Tensor, step: int, replaced: torch.Tensor, first: int = 0
     ) -> torch.Tensor:
