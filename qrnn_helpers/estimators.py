@@ -241,6 +241,8 @@ class DirectionalShift(GradientEstimator):
         program = circuits.program
         gate_angles = program.gate_angles(angles)
         band = angles.shape[1] * sum(np.ptp(op.family.eigenvalues) for op in program.occurrences)
+        if not band:  # no angle moves anything
+            return torch.zeros_like(angles)
         signs = _signs((self.directions, *gate_angles.shape), self.generator, angles)
         node = _riesz_nodes(signs.shape[:2], self.generator).to(angles)[..., None, None]
         moves = (2 * node + 1) * torch.pi / (2 * band) * signs

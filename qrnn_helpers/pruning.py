@@ -55,7 +55,7 @@ def live_angles(program: StepProgram, time_steps: int, fresh: bool = True) -> Li
     """
     slopes = _random_slopes(program, time_steps, fresh)
     norms = slopes.norm(dim=0)
-    alive = norms > DEAD * norms.amax() if len(norms) else norms > 0
+    alive = norms > DEAD * norms.max() if len(norms) else norms > 0
     unit = slopes.T / norms.where(alive, 1.0)[:, None]
     overlap = unit @ unit.T
     one, two = (overlap.abs() > 1 - PARALLEL).nonzero(as_tuple=True)
@@ -73,6 +73,8 @@ def live_angles(program: StepProgram, time_steps: int, fresh: bool = True) -> Li
 @torch.enable_grad()  # an estimator asks during a backward pass, where torch records nothing
 def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.Tensor:
     """Exact slopes (TRIALS, time * G) of random weighted readouts at random gate angles."""
+    if not program.occurrences:
+        return torch.zeros(TRIALS, 0, dtype=torch.float64)
     generator = torch.Generator().manual_seed(0)
     real = {"generator": generator, "dtype": torch.float64}
     angles = 2 * torch.pi * torch.rand(TRIALS, time_steps, len(program.occurrences), **real)
