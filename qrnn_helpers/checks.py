@@ -9,26 +9,43 @@ from typing import Any
 import numpy as np
 import torch
 
+MEMORY_LIMIT = 8 * 2**30
+"""Bytes that one call may need; above it the call raises."""
 
-def check_integer(name: str, value: object, minimum: int | None = None, maximum: int | None = None) -> int:
-    """Return `value` as a plain int, or say why it is not one within the bounds."""
+
+def shown(value: object, most: int = 200) -> str:
+    """`repr(value)` for a message: shortened, and never failing."""
+    try:
+        text = repr(value)
+    except Exception:  # a repr of the caller's own, or an integer of thousands of digits
+        return f"a value of type {type(value).__name__} that cannot be printed"
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def check_integer(
+    name: str, value: object, minimum: int | None = None, maximum: int | None = None, also: str = ""
+) -> int:
+    """Return `value` as a plain int, or say why it is not one within the bounds; `also` names what else may come."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer; got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be an integer{also}; got {shown(value)} ({type(value).__name__})")
     number = int(value)
     if minimum is not None and number < minimum:
-        raise ValueError(f"{name} must be at least {minimum}; got {number}")
+        raise ValueError(f"{name} must be at least {minimum}; got {shown(number)}")
     if maximum is not None and number > maximum:
-        raise ValueError(f"{name} must be at most {maximum}; got {number}")
+        raise ValueError(f"{name} must be at most {maximum}; got {shown(number)}")
     return number
 
 
 def check_real(name: str, value: object, minimum: float | None = None, exclusive: bool = False) -> float:
     """Return `value` as a plain finite float, or say why it is not one within the bound."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a real number; got {value!r} ({type(value).__name__})")
-    number = float(value)
+        raise TypeError(f"{name} must be a real number; got {shown(value)} ({type(value).__name__})")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite; got {number}")
+        raise ValueError(f"{name} must be finite; got {shown(value)}")
     if minimum is not None and (number < minimum or (exclusive and number == minimum)):
         bound = "greater than" if exclusive else "at least"
         raise ValueError(f"{name} must be {bound} {minimum:g}; got {number}")
@@ -38,15 +55,48 @@ def check_real(name: str, value: object, minimum: float | None = None, exclusive
 def check_instance(name: str, value: Any, kind: type | tuple[type, ...], allowed: str) -> Any:
     """Return `value` itself if it is a `kind`; `allowed` says in words what may come."""
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {allowed}; got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{name} must be {allowed}; got {shown(value)} ({type(value).__name__})")
     return value
 
 
 def check_one_of(name: str, value: Any, allowed: tuple) -> Any:
     """Return `value` itself if it is one of `allowed`."""
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {value!r}")
+    if not isinstance(value, tuple({type(each) for each in allowed})) or value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {shown(value)}")
     return value
+
+
+def check_bytes(name: str, needed: int, words: str) -> None:
+    """Refuse before allocating: `words` say what would need so many bytes."""
+    if needed > MEMORY_LIMIT:
+        raise ValueError(
+            f"{name} must need at most {MEMORY_LIMIT} bytes; got {words}, which needs {shown(needed)} bytes"
+        )
+
+
+def check_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
+    """Return `value` (an array, a tensor, a list of numbers) as a finite array of floats, none of its sizes 0."""
+    array = _numpy(name, value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers; got {array.dtype} values")
+    if not array.size or ndim not in (None, array.ndim):
+        words = "" if ndim is None else f"{ndim} dimensions, "
+        raise ValueError(f"{name} must have {words}none empty; got shape {array.shape}")
+    check_bytes(name, 8 * array.size, f"shape {array.shape}")
+    array = np.asarray(array, dtype=float)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; it holds NaN or infinite values")
+    return array
+
+
+def _numpy(name: str, value: Any) -> np.ndarray:
+    """`value` as NumPy sees it, if it is of numbers at all: anything else could be endless."""
+    if isinstance(value, (list, tuple, numbers.Number)) or hasattr(value, "__array__"):
+        try:
+            return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+        except Exception as error:  # ragged lists, tensors without values, arrays of the caller's own making
+            raise TypeError(f"{name} must be an array of real numbers; got {shown(value)}: {error}") from error
+    raise TypeError(f"{name} must be an array of real numbers; got {shown(value)} ({type(value).__name__})")
 
 
 def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_too: bool = False) -> torch.Tensor:
@@ -64,6 +114,9 @@ def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_to
     )
     if not fits:
         raise ValueError(f"{name} must have shape {words}, none empty; got {tuple(value.shape)}")
+    if value.layout != torch.strided or value.device.type == "meta":
+        raise TypeError(f"{name} must be a dense tensor that holds values; got {value.layout} on {value.device}")
+    check_bytes(name, value.numel() * value.element_size(), f"shape {tuple(value.shape)}")
     if not bool(torch.isfinite(value.detach()).all()):
         raise ValueError(f"{name} must be finite; got NaN or infinite values")
     return value
@@ -75,4 +128,4 @@ def torch_generator(seed: int | torch.Generator | None, name: str = "seed") -> t
         return seed
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator().manual_seed(check_integer(name, seed, minimum=0, maximum=2**63 - 1))
+    return torch.Generator().manual_seed(check_integer(name, seed, 0, 2**63 - 1, ", a torch.Generator or None"))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from qrnn_helpers.checks import shown
 from qrnn_helpers.ks import ks1d
 from qrnn_helpers.store import add_to_manifest, load, save, verify
 
@@ -32,8 +33,8 @@ def ks22(split: str | None = None) -> xr.DataArray:
     trajectories) only that part is returned. A missing file raises FileNotFoundError, a
     damaged one ValueError.
     """
-    if split is not None and split not in SPLIT:
-        raise ValueError(f"split must be one of {', '.join(SPLIT)} or None; got {split!r}")
+    if split is not None and not (isinstance(split, str) and split in SPLIT):
+        raise ValueError(f"split must be one of {', '.join(SPLIT)} or None; got {shown(split)}")
     if not KS22.is_file():
         raise FileNotFoundError(f"{KS22} is missing: it comes with a clone of the book; `{COMMAND} --write` makes one")
     verify(KS22)

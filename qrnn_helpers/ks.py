@@ -11,11 +11,13 @@ Sources: Y. Kuramoto & T. Tsuzuki (1976), G. I. Sivashinsky (1977); numerical me
 import numpy as np
 import xarray as xr
 
-from qrnn_helpers.checks import check_integer, check_real
+from qrnn_helpers.checks import check_array, check_integer, check_real, shown
 from qrnn_helpers.etdrk4 import Etdrk4, etdrk4
 from qrnn_helpers.provenance import package_version
 
 MEMORY_LIMIT = 2 * 2**30  # bytes; a reader's laptop or a Binder session holds this
+STEP_LIMIT = 10**8  # integrator steps, some hours on a laptop
+FINEST = 1e50  # points for each unit of length: fourth powers of wavenumbers stay finite
 COARSEST = 0.8  # grid spacing: the energy at length 22 is right at 0.79, 3 % off at 0.92
 
 
@@ -55,7 +57,7 @@ def ks1d(
     Raises
     ------
     TypeError, ValueError : an argument is of the wrong kind, out of bounds, or asks for
-        more than `MEMORY_LIMIT` bytes.
+        more than `MEMORY_LIMIT` bytes or `STEP_LIMIT` integrator steps.
     FloatingPointError : the integration blew up, most likely because `step` is too large.
     """
     length = check_real("length", length, minimum=0, exclusive=True)
@@ -67,6 +69,7 @@ def ks1d(
     transient = check_real("transient", transient, minimum=0)
     stride, skip = _whole_multiple(dt, step), _steps_to_skip(transient, step)
     _check_memory(trajectories, steps, points)
+    _check_work(skip, stride, steps, f"transient={transient:g}, dt={dt:g} and steps={steps} with step={step:g}")
     if initial is None:
         seed = _plain_seed(seed)
         start = _random_starts(length, points, trajectories, seed)
@@ -147,31 +150,22 @@ def _plain_seed(seed: int | np.random.Generator | None) -> int:
         return int(seed.integers(2**63 - 1))
     if seed is None:
         return int(np.random.default_rng().integers(2**63 - 1))
-    try:
-        return check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
-    except TypeError:
-        message = "seed must be an integer, a numpy.random.Generator or None; got "
-        raise TypeError(f"{message}{seed!r} ({type(seed).__name__})") from None
+    return check_integer("seed", seed, 0, 2**63 - 1, ", a numpy.random.Generator or None")
 
 
 def _given_starts(initial: object, trajectories: int, points: int) -> np.ndarray:
     """`initial` as finite float64 (trajectories, points)."""
-    given = np.asarray(initial)
-    if given.dtype.kind not in "iuf":
-        raise TypeError(f"initial must be an array of real numbers; got {given.dtype} values")
-    start = given.astype(np.float64)
+    start = check_array("initial", initial)
     if start.shape != (trajectories, points):
         raise ValueError(
             f"initial must have shape (trajectories, points) = {(trajectories, points)}; got {start.shape}"
         )
-    if not np.isfinite(start).all():
-        raise ValueError("initial must be finite; it holds NaN or infinite values")
-    return start
+    return np.array(start)  # `initial` may change later
 
 
 def _check_points(points: object, length: float) -> int:
     """An even number of points, fine enough that some waves are damped."""
-    number = check_integer("points", points, minimum=16)
+    number = check_integer("points", points, minimum=16, maximum=MEMORY_LIMIT // 8)
     if number % 2:
         raise ValueError(f"points must be even; got {number}")
     if length / number > COARSEST:
@@ -179,13 +173,15 @@ def _check_points(points: object, length: float) -> int:
             f"points must be at least {int(np.ceil(length / COARSEST))} for length={length:g}: "
             f"a spacing of at most {COARSEST:g}, or the damped waves are missing; got {number}"
         )
+    if number / length > FINEST:
+        raise ValueError(f"length must be at least {number / FINEST:g} for points={number}; got {length:g}")
     return number
 
 
 def _whole_multiple(dt: float, step: float) -> int:
     """dt / step, which must be a whole number but for rounding."""
     ratio = dt / step
-    stride = round(ratio)
+    stride = round(ratio) if np.isfinite(ratio) else 0
     if stride < 1 or abs(ratio - stride) > 1e-9 * stride:
         raise ValueError(f"dt must be a whole multiple of step={step:g}; got {dt:g}")
     return stride
@@ -193,7 +189,8 @@ def _whole_multiple(dt: float, step: float) -> int:
 
 def _steps_to_skip(transient: float, step: float) -> int:
     """Whole steps that cover `transient`, forgiving the rounding of the division."""
-    return int(np.ceil(transient / step * (1 - 1e-12)))
+    ratio = transient / step
+    return int(np.ceil(ratio * (1 - 1e-12))) if np.isfinite(ratio) else STEP_LIMIT + 1
 
 
 def _check_memory(trajectories: int, steps: int, points: int) -> None:
@@ -201,9 +198,16 @@ def _check_memory(trajectories: int, steps: int, points: int) -> None:
     needed = 8 * trajectories * points * (steps + 20)
     if needed > MEMORY_LIMIT:
         raise ValueError(
-            f"trajectories={trajectories}, steps={steps} and points={points} would need "
-            f"{needed} bytes; at most {MEMORY_LIMIT} are allowed: ask for fewer"
+            f"trajectories={shown(trajectories)}, steps={shown(steps)} and points={shown(points)} would need "
+            f"{shown(needed)} bytes; at most {MEMORY_LIMIT} are allowed: ask for fewer"
         )
+
+
+def _check_work(skip: int, stride: int, steps: int, words: str) -> None:
+    """Refuse what would run for days."""
+    needed = skip + stride * (steps - 1)
+    if needed > STEP_LIMIT:
+        raise ValueError(f"{words} would need at least {needed} integrator steps; at most {STEP_LIMIT} are allowed")
 
 
 def _labelled(samples: np.ndarray, recipe: dict, start: np.ndarray | None) -> xr.DataArray:

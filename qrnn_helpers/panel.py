@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .checks import check_integer
 from .show import line_style, picture
 from .study import Run, train
 
@@ -23,7 +24,9 @@ class TrainingPanel(widgets.VBox):
     """
 
     def __init__(self, circuits: int = 6_000, remembered: int = 4):
-        self.circuits, self.remembered, self.curves = circuits, remembered, []
+        self.circuits = check_integer("circuits", circuits, minimum=1)
+        self.remembered = check_integer("remembered", remembered, minimum=1)
+        self.curves = []
         # A run starts when a knob is let go, not at every place it passes.
         calm = {"continuous_update": False, "style": {"description_width": "9em"}}
         self.knobs = {

@@ -21,6 +21,8 @@ from cycler import cycler
 from matplotlib.figure import Figure
 from PIL import Image
 
+from .checks import check_instance, check_integer, shown
+
 __all__ = ["FramePlayer", "line_style", "picture", "player", "tell", "use_house_style"]
 
 #: Okabe and Ito's colours (safe for colour-blind readers), ordered so that
@@ -84,8 +86,8 @@ def line_style(role: str | int) -> dict[str, Any]:
         For a name that is not in the list.
     """
     if isinstance(role, str) and role not in ROLES:
-        raise ValueError(f"role is {role!r}; allowed are {', '.join(ROLES)} or a number")
-    k = (ROLES[role] if isinstance(role, str) else role) % len(COLOURS)
+        raise ValueError(f"role is {shown(role)}; allowed are {', '.join(ROLES)} or a number")
+    k = (ROLES[role] if isinstance(role, str) else check_integer("role", role)) % len(COLOURS)
     return {"color": COLOURS[k], "linestyle": LINES[k], "marker": MARKERS[k]}
 
 
@@ -115,16 +117,21 @@ def tell(name: str, value: Any, fmt: str = "", unit: str = "") -> None:
     glue(name, text, display=False)
 
 
-def _png(frame: Figure | bytes, dpi: int, colours: int) -> bytes:
+def _png(frame: Figure | bytes, dpi: int, colours: int, name: str = "frames") -> bytes:
     """A small PNG: a palette of `colours` instead of full colour, no metadata."""
+    check_integer("dpi", dpi, minimum=1, maximum=600)
+    check_integer("colours", colours, minimum=2, maximum=256)
     if isinstance(frame, Figure):
         buffer = io.BytesIO()
         frame.savefig(buffer, format="png", dpi=dpi)
         plt.close(frame)  # else Jupyter shows it a second time
         frame = buffer.getvalue()
     if not (isinstance(frame, bytes) and frame.startswith(PNG_START)):
-        raise TypeError(f"a frame is {type(frame).__name__}; allowed are Figure and PNG bytes")
-    image = Image.open(io.BytesIO(frame)).convert("RGB").quantize(colours)
+        raise TypeError(f"{name} must be Figures or PNG bytes; a frame is {type(frame).__name__} {shown(frame, 20)}")
+    try:
+        image = Image.open(io.BytesIO(frame)).convert("RGB").quantize(colours)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ValueError(f"{name} must be whole PNG pictures; got {len(frame)} bytes: {error}") from error
     small = io.BytesIO()
     image.save(small, format="PNG", optimize=True)
     return small.getvalue()
@@ -139,7 +146,9 @@ def picture(figure: Figure | bytes, alt: str, *, dpi: int = 90, colours: int = 6
 
     (``widgets.Image`` cannot carry alternative text.) The figure is closed.
     """
-    url = _data_url(_png(figure, dpi, colours))
+    check_instance("figure", figure, (Figure, bytes), "a Figure or PNG bytes")
+    check_instance("alt", alt, str, "text")
+    url = _data_url(_png(figure, dpi, colours, "figure"))
     return f'<img src="{url}" alt="{html.escape(alt)}" style="max-width:100%;height:auto">'
 
 
@@ -247,6 +256,10 @@ def player(
     TypeError
         A frame that is neither a figure nor a PNG.
     """
+    check_instance("frames", frames, (list, tuple), "a list of figures or PNG bytes")
+    _check_texts(labels=labels, alt=[alt] if isinstance(alt, str) else alt, caption=[caption])
+    _check_texts(slider_label=[slider_label])
+    check_integer("max_bytes", max_bytes, minimum=1)
     alts = [alt.replace("{label}", a) for a in labels] if isinstance(alt, str) else list(alt)
     if not frames or not len(frames) == len(labels) == len(alts):
         raise ValueError(
@@ -262,6 +275,13 @@ def player(
     data = [{"src": u, "alt": a, "label": b} for u, a, b in zip(urls, alts, labels, strict=True)]
     size_px = Image.open(io.BytesIO(pngs[0])).size
     return FramePlayer(_page(data, size_px, caption, slider_label), len(data))
+
+
+def _check_texts(**lists: Sequence[str]) -> None:
+    """Every argument must be text, or a list of texts."""
+    for name, texts in lists.items():
+        for text in check_instance(name, texts, (list, tuple), "a list of texts"):
+            check_instance(name, text, str, "text")
 
 
 def _page(data: list[dict[str, str]], size: tuple[int, int], caption: str, label: str) -> str:

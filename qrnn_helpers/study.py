@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 
 from .backends import ExactBackend
 from .baselines import GRU
+from .checks import check_instance, check_integer, check_one_of, check_real
 from .circuits import rotation_step
 from .data import ks22
 from .estimators import SPSA, Autograd, ParameterShift
@@ -81,6 +82,14 @@ class Run:
     c: float = 0.1
     causal: bool = False
 
+    def __post_init__(self) -> None:
+        check_one_of("method", self.method, ("shift", "spsa", "exact", "gru"))
+        for name, least in {"shots": 0, "budget": 1, "batch": 1, "seed": 0, "directions": 1}.items():
+            check_integer(name, getattr(self, name), minimum=least)
+        for name in ("rate", "c"):
+            check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
+        check_instance("causal", self.causal, bool, "True or False")
+
     @property
     def name(self) -> str:
         spent = f"shots{self.shots}-budget{self.budget}-batch{self.batch}-rate{self.rate:g}-seed{self.seed}"
@@ -117,6 +126,7 @@ def plan(folder: Path = FOLDER) -> list[list[Run]]:
 
 def build(run: Run) -> tuple[torch.nn.Module, dict]:
     """The untrained model of a run, and what `fit` is called with beside the data."""
+    check_instance("run", run, Run, "a Run")
     weights, shots, directions, batches = (int(s) for s in np.random.SeedSequence(run.seed).generate_state(4))
     if run.method == "gru":
         model = GRU(9, 1, 6, dtype=torch.float64, seed=weights)
@@ -203,6 +213,7 @@ def stored(run: Run, folder: Path = FOLDER) -> bool:
 
 def load_run(run: Run, folder: Path = FOLDER) -> tuple[torch.nn.Module, pd.DataFrame, dict]:
     """A stored run: its trained model *with exact probabilities*, its curve and the whole record."""
+    check_instance("run", run, Run, "a Run")
     record = read_json(folder / f"{run.name}.json")
     model, _ = build(replace(run, shots=0))
     model.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in record["weights"].items()})

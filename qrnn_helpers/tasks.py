@@ -9,9 +9,12 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .checks import check_instance, check_integer
+from .checks import check_array, check_bytes, check_instance, check_integer, check_real, check_tensor, shown
 
 __all__ = ["PatchForecast", "patch_forecast", "rollout", "teacher_forced"]
+
+SMALLEST = 1e-150
+"""A scale must be larger, and smaller than its inverse, so that squares are numbers."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
 
@@ -34,6 +37,18 @@ class PatchForecast:
     field_std: float
     increment_std: float
 
+    def __post_init__(self) -> None:
+        check_integer("steps", self.steps, minimum=1)
+        for name in ("field_std", "increment_std"):
+            if not SMALLEST < check_real(name, getattr(self, name)) < 1 / SMALLEST:
+                raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {getattr(self, name):g}")
+        for offset in check_instance("offsets", self.offsets, tuple, "a tuple of integers"):
+            check_integer("offsets", offset)
+        if not self.offsets:
+            raise ValueError("offsets must hold at least one place; got none")
+        for name in ("train", "validation", "test"):
+            _check_pair(name, getattr(self, name), self.steps, len(self.offsets))
+
 
 def patch_forecast(
     train: xr.DataArray,
@@ -52,19 +67,49 @@ def patch_forecast(
     the windows of the three parts.  Each part draws from its own trajectories only.
     """
     if check_integer("neighbours", neighbours, minimum=1) % 2 == 0:
-        raise ValueError(f"neighbours must be odd, to have a middle; got {neighbours}")
+        raise ValueError(f"neighbours must be odd, to have a middle; got {shown(neighbours)}")
     check_integer("spacing", spacing, minimum=1)
+    check_integer("steps", steps, minimum=1)
     reach = spacing * (neighbours // 2)
-    offsets = tuple(range(-reach, reach + 1, spacing))
+    need = f"steps={shown(steps)}, neighbours={shown(neighbours)}, spacing={shown(spacing)}"
     fields = {"train": train, "validation": validation, "test": test}
-    values = {name: _field(name, field, steps, 2 * reach + 1) for name, field in fields.items()}
-    scales = float(values["train"].std()), float(np.diff(values["train"], axis=1).std())
+    values = {name: _field(name, field, steps, 2 * reach + 1, need) for name, field in fields.items()}
+    offsets = tuple(range(-reach, reach + 1, spacing))
+    scales = _scales(values["train"])
+    _check_windows(windows, steps * neighbours)
     streams = map(np.random.default_rng, np.random.SeedSequence(check_integer("seed", seed, minimum=0)).spawn(3))
     pairs = [
-        _windows(field, offsets, steps, check_integer("windows", count, minimum=1), scales, rng)
+        _windows(field, offsets, steps, count, scales, rng)
         for field, count, rng in zip(values.values(), windows, streams)
     ]
     return PatchForecast(*pairs, offsets, steps, *scales)
+
+
+def _scales(field: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of a field and of its increments."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scales = float(field.std()), float(np.diff(field, axis=1).std())
+    if not all(SMALLEST < scale < 1 / SMALLEST for scale in scales):
+        words = f"standard deviations (of the field, of its increments) from {SMALLEST:g} to {1 / SMALLEST:g}"
+        raise ValueError(f"train must have {words}; got {scales[0]:g}, {scales[1]:g}")
+    return scales
+
+
+def _check_windows(windows: tuple[int, int, int], entries: int) -> None:
+    """Three counts, of windows that fit the memory."""
+    if len(check_instance("windows", windows, (tuple, list), "three integers")) != 3:
+        raise ValueError(f"windows must be three integers; got {shown(windows)}")
+    for count in windows:
+        check_integer("windows", count, minimum=1)
+        check_bytes("windows", 8 * count * entries, f"{shown(windows)} of {entries} numbers each")
+
+
+def _check_pair(name: str, pair: Pair, steps: int, neighbours: int) -> None:
+    """Tensors x and y of windows, of shapes that fit."""
+    if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
+        raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
+    check_tensor(f"{name} x", pair[0], ("windows", steps, neighbours))
+    check_tensor(f"{name} y", pair[1], (len(pair[0]), steps, 1))
 
 
 def _windows(field: np.ndarray, offsets, steps: int, count: int, scales, rng: np.random.Generator) -> Pair:
@@ -86,6 +131,11 @@ def teacher_forced(forecast: Forecast, field: np.ndarray, task: PatchForecast) -
 
     ``forecast`` maps windows (n, steps, neighbours) to the increment of the last step (n,), scaled.
     """
+    check_forecast(forecast, task)
+    check_array("field", field, ndim=2)
+    field = np.asarray(field)  # with its own dtype
+    if len(field) <= task.steps:
+        raise ValueError(f"field must have more than {task.steps} times, the task's steps; got shape {field.shape}")
     starts = range(len(field) - task.steps)
     return np.stack([_advance(forecast, field[s : s + task.steps], task) for s in starts])
 
@@ -100,9 +150,14 @@ def rollout(
     the short waves that the equation damps, and grows them.
     """
     count = check_integer("count", count, minimum=1)
-    if np.ndim(history) != 2 or len(history) != task.steps:
-        raise ValueError(f"history must have shape ({task.steps}, x); got {np.shape(history)}")
-    fields = list(np.asarray(history, dtype=float))
+    check_forecast(forecast, task)
+    history = check_array("history", history, ndim=2)
+    if len(history) != task.steps:
+        raise ValueError(f"history must have shape ({task.steps}, x); got {history.shape}")
+    check_bytes("count", 8 * count * history.shape[1], f"{shown(count)} fields of {history.shape[1]} points")
+    if modes is not None:
+        check_integer("modes", modes, minimum=1)
+    fields = list(history)
     for _ in range(count):
         new = _advance(forecast, np.stack(fields[-task.steps :]), task)
         fields.append(new if modes is None else _low_pass(new, modes))
@@ -115,8 +170,17 @@ def _advance(forecast: Forecast, history: np.ndarray, task: PatchForecast) -> np
     around = (np.arange(points)[:, None] + np.array(task.offsets)) % points
     x = torch.from_numpy(history[:, around].transpose(1, 0, 2) / task.field_std)
     with torch.no_grad():
-        increment = forecast(x).reshape(points).numpy()
+        increment = _increment(forecast(x), points)
     return history[-1] + task.increment_std * increment
+
+
+def _increment(answer: torch.Tensor, points: int) -> np.ndarray:
+    """What a forecast answered, if it is one real number a point (infinite ones are a blow-up, and kept)."""
+    allowed = f"a function to a real tensor ({points},)"
+    check_instance("forecast", answer, torch.Tensor, allowed)
+    if answer.numel() != points or answer.is_complex():
+        raise ValueError(f"forecast must be {allowed}; got one of {answer.dtype} {tuple(answer.shape)}")
+    return answer.reshape(points).numpy()
 
 
 def _low_pass(field: np.ndarray, modes: int) -> np.ndarray:
@@ -126,13 +190,21 @@ def _low_pass(field: np.ndarray, modes: int) -> np.ndarray:
     return np.fft.irfft(spectrum, len(field))
 
 
-def _field(name: str, field: xr.DataArray, steps: int, width: int) -> np.ndarray:
+def check_task(task: PatchForecast) -> None:
+    check_instance("task", task, PatchForecast, "a PatchForecast")
+
+
+def check_forecast(forecast: Forecast, task: PatchForecast) -> None:
+    check_instance("forecast", forecast, Callable, "a function of windows")
+    check_task(task)
+
+
+def _field(name: str, field: xr.DataArray, steps: int, width: int, need: str) -> np.ndarray:
     check_instance(name, field, xr.DataArray, "an xarray.DataArray of dims (trajectory, time, x)")
-    check_integer("steps", steps, minimum=1)
     if field.dims != ("trajectory", "time", "x"):
         raise ValueError(f"{name} must have dims ('trajectory', 'time', 'x'); got {field.dims}")
     if field.sizes["time"] <= steps or field.sizes["x"] < width or not field.sizes["trajectory"]:
-        raise ValueError(f"{name} must have more than {steps} times and {width} points; got {dict(field.sizes)}")
-    if not np.isfinite(field.values).all():
-        raise ValueError(f"{name} must be finite; got NaN or infinite values")
+        words = f"{name} must have more than {shown(steps)} times and {shown(width)} points"
+        raise ValueError(f"{words}; got {dict(field.sizes)} for {need}")
+    check_array(name, field)
     return field.values
