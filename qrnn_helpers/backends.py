@@ -8,22 +8,44 @@ Drawn shots are in `shots`, Qiskit samplers in `samplers`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from weakref import WeakKeyDictionary
 
 import torch
+from qiskit import QuantumCircuit, generate_preset_pass_manager
+from qiskit.circuit import ControlledGate
+from qiskit.transpiler import PassManager
 
 from .checks import check_one_of
+from .circuits import unroll
 from .program import StepProgram
 
-__all__ = ["Backend", "ExactBackend"]
+__all__ = ["Backend", "ExactBackend", "open_controlled"]
 
 MEMORY_LIMIT = 8 * 2**30
 """Bytes that one call may need for its isometries; above it the call raises."""
 
+BASIS = [
+    *("u", "p", "rx", "ry", "rz", "rxx", "ryy", "rzz", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx"),
+    *("cx", "cy", "cz", "swap"),
+]
+"""Gates that simulators know by name, on two qubits at most so that their number says something.
+Controlled rotations are left out on purpose: see `open_controlled`."""
+
+CIRCUITS_KEPT = 32
+"""Transpiled circuits kept for each step circuit: lengths and pass managers beyond that are made anew."""
+
+_kept: WeakKeyDictionary[StepProgram, dict] = WeakKeyDictionary()  # a program that dies takes its circuits along
+
 
 class Backend(ABC):
-    """Runs circuits.  ``shots`` is the number of shots of each circuit, 0 if the result is exact."""
+    """Runs circuits.  ``shots`` is the number of shots of each circuit, 0 if the result is exact;
+    ``max_circuits`` how many of them one run may hold, None for no limit but memory; ``pass_manager``
+    what fits circuits to the device, None for Qiskit's preset at level 1 with gates that every simulator knows.
+    """
 
     shots: int = 0
+    max_circuits: int | None = None
+    pass_manager: PassManager | None = None
 
     @abstractmethod
     def run(
@@ -55,6 +77,35 @@ class Backend(ABC):
         repeated = None if state is None else state.repeat(len(replaced), 1, 1)
         probabilities = self.run(program, rows.flatten(0, 1), repeated)[0]
         return probabilities.unflatten(0, replaced.shape[:2])[:, :, first:]
+
+    def device_circuit(self, program: StepProgram, time_steps: int) -> QuantumCircuit:
+        """What a device runs, or would run: unrolled and transpiled, one Parameter for each gate occurrence
+        and step.  Made once for each program, length and pass manager."""
+        kept, key = _kept.setdefault(program, {}), (self.pass_manager, time_steps)
+        if key not in kept:
+            manager = self.pass_manager
+            if manager is None:  # not `or`: an empty pass manager is false
+                manager = generate_preset_pass_manager(1, basis_gates=BASIS, seed_transpiler=0)
+            circuit = manager.run(unroll(open_controlled(program.expanded), time_steps))
+            if len(kept) >= CIRCUITS_KEPT:
+                del kept[next(iter(kept))]
+            kept[key] = circuit
+        return kept[key]
+
+
+def open_controlled(circuit: QuantumCircuit) -> QuantumCircuit:
+    """The same circuit with every controlled gate that has a Parameter replaced by its definition.
+
+    Aer 0.18 (its issues 2323, 2391, 2403) drops or mixes up the bindings of such gates when values
+    come beside the circuit, and returns wrong counts without a word.
+    """
+    while names := {
+        i.operation.name
+        for i in circuit.data
+        if isinstance(i.operation, ControlledGate) and any(getattr(p, "parameters", None) for p in i.operation.params)
+    }:
+        circuit = circuit.decompose(gates_to_decompose=list(names))
+    return circuit
 
 
 class ExactBackend(Backend):

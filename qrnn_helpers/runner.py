@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
@@ -13,18 +15,40 @@ from .program import StepProgram
 __all__ = ["Circuits"]
 
 CHUNK_BYTES = 2**28
-"""Bytes of Kraus operators that one run of the backend may hold; more circuits go in several runs."""
+"""Bytes of Kraus operators that one run of a simulator may hold; more circuits go in several runs."""
+
+
+class Ran(NamedTuple):
+    """Which circuit was run.  Its figures take a transpilation, so they wait until someone asks."""
+
+    backend: Backend
+    program: StepProgram
+    time_steps: int
+
+    def figures(self) -> tuple[int, int]:
+        """Depth and number of two-qubit gates, as transpiled."""
+        circuit = self.backend.device_circuit(self.program, self.time_steps)
+        pairs = [i for i in circuit.data if len(i.qubits) == 2 and i.operation.name != "barrier"]
+        return circuit.depth(), len(pairs)
 
 
 class Circuits:
-    """The circuits of one layer call, ready to be run at other angles."""
+    """The circuits of one layer call, ready to be run at other angles.
+
+    A backend with a ``max_circuits`` is handed so many circuits a run at most, whatever sample or variant
+    they belong to: on a sampler one run is one job.  On the others a run holds whole batches, as many as
+    fit CHUNK_BYTES.  Each finished run is billed at once: if a later one fails, its error goes on, the
+    ledger shows what has run, and the call can be repeated from its start.
+    """
 
     def __init__(self, program: StepProgram, backend: Backend, cost: CostLedger, state: torch.Tensor | None):
         self.program, self.backend, self.cost, self.state = program, backend, cost, state
 
     def forward(self, angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Angles (batch, time, P) -> probabilities (batch, time, R) and the final memory state."""
-        return self._bill(self.program.gate_angles(angles), self.state)
+        rows = self.program.gate_angles(angles)
+        probabilities, states = zip(*self._portions(rows, self.backend.max_circuits or len(rows)))
+        return torch.cat(probabilities), None if states[0] is None else torch.cat(states)
 
     def run(self, angles: torch.Tensor) -> torch.Tensor:
         """Angles (..., batch, time, P) -> probabilities (..., batch, time, R)."""
@@ -32,11 +56,10 @@ class Circuits:
 
     def run_gates(self, gate_angles: torch.Tensor) -> torch.Tensor:
         """The same from the angle of every gate, (..., batch, time, G)."""
-        rows = gate_angles.flatten(0, -4) if gate_angles.dim() > 3 else gate_angles[None]
-        chunks = rows.split(self._chunk(rows))
-        states = [None if self.state is None else self.state.repeat(len(part), 1, 1) for part in chunks]
-        parts = [self._bill(part.flatten(0, 1), state)[0] for part, state in zip(chunks, states)]
-        return torch.cat(parts).reshape(*gate_angles.shape[:-1], -1)
+        rows, batch = gate_angles.flatten(0, -3), gate_angles.shape[-3]
+        size = self.backend.max_circuits or batch * self._variants(gate_angles)
+        probabilities = torch.cat([part for part, _ in self._portions(rows, size)])
+        return probabilities.reshape(*gate_angles.shape[:-1], -1)
 
     def of_samples(self, samples: torch.Tensor) -> Circuits:
         """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
@@ -48,24 +71,36 @@ class Circuits:
     ) -> torch.Tensor:
         """Probabilities (K, batch, time - first, R) of the outputs from ``first`` on, with the gate angles
         of one step replaced by (K, batch, G)."""
+        if self.backend.max_circuits:  # nothing to share between variants: plain circuits, every job full
+            rows = gate_angles.repeat(len(replaced), 1, 1, 1)
+            rows[:, :, step] = replaced
+            return self.run_gates(rows)[:, :, first:]
         parts = []
-        for part in replaced.split(self._chunk(gate_angles[None])):
+        for part in replaced.split(self._variants(gate_angles)):
             start = time.perf_counter()
             parts.append(self.backend.run_replaced(self.program, gate_angles, step, part, self.state, first=first))
-            self._record(part[..., 0].numel(), start)
+            self._record(part[..., 0].numel(), gate_angles.shape[1], start)
         return torch.cat(parts)
 
-    def _chunk(self, rows: torch.Tensor) -> int:
+    def _variants(self, gate_angles: torch.Tensor) -> int:
         """How many variants of the batch fit CHUNK_BYTES of Kraus operators."""
-        kraus = 16 * rows.shape[1] * rows.shape[2] * 2 ** (self.program.readout + 2 * self.program.memory)
+        batch, time_steps = gate_angles.shape[-3:-1]
+        kraus = 16 * batch * time_steps * 2 ** (self.program.readout + 2 * self.program.memory)
         return max(1, CHUNK_BYTES // kraus)
 
-    def _bill(self, gate_angles: torch.Tensor, state: torch.Tensor | None):
-        start = time.perf_counter()
-        result = self.backend.run(self.program, gate_angles, state)
-        self._record(gate_angles.shape[0], start)
-        return result
+    def _portions(self, rows: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+        """Run circuits (N, time, G), variant by variant of the batch, ``size`` at a time; bill each portion."""
+        parts = rows.split(size)
+        states = [None] * len(parts)
+        if self.state is not None:
+            states = self.state.repeat(len(rows) // len(self.state), 1, 1).split(size)
+        for part, state in zip(parts, states):
+            start = time.perf_counter()
+            result = self.backend.run(self.program, part, state)
+            self._record(*part.shape[:2], start)
+            yield result
 
-    def _record(self, circuits: int, start: float) -> None:
+    def _record(self, circuits: int, time_steps: int, start: float) -> None:
         """Book a finished run: one that failed has cost nothing we know of."""
-        self.cost.record(circuits, circuits * self.backend.shots, 1, time.perf_counter() - start)
+        seconds, ran = time.perf_counter() - start, Ran(self.backend, self.program, time_steps)
+        self.cost.record(circuits, circuits * self.backend.shots, 1, seconds, ran)

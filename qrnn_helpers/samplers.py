@@ -2,25 +2,54 @@
 
 from __future__ import annotations
 
+import copy
+import logging
+import math
+import time
+from collections.abc import Callable
+from enum import Enum
+from itertools import count
+from typing import Any
+
 import numpy as np
 import torch
-from qiskit import QuantumCircuit, generate_preset_pass_manager
-from qiskit.circuit import ControlledGate
 from qiskit.primitives import BaseSamplerV2, BitArray
 from qiskit.transpiler import PassManager
 
-from .backends import Backend, refuse_state
+from .backends import Backend, open_controlled, refuse_state
 from .checks import check_instance, check_integer, torch_generator
-from .circuits import unroll
-from .program import StepProgram
 
-__all__ = ["SamplerBackend", "open_controlled"]
+__all__ = ["SamplerBackend", "SamplerError", "may_retry", "open_controlled"]
 
-BASIS = [
-    *("u", "p", "rx", "ry", "rz", "rxx", "ryy", "rzz", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx"),
-    *("cx", "cy", "cz", "swap", "ccx"),
-]
-"""Gates that simulators know by name.  Controlled rotations are left out on purpose: see `open_controlled`."""
+MAX_CIRCUITS = 300
+"""Circuits in a job unless said otherwise: what public devices have long taken in one job.  IBM now
+limits circuits times shots, to 5 or 10 million: 300 circuits of 10,000 shots fit."""
+
+log = logging.getLogger(__name__)
+
+
+class SamplerError(RuntimeError):
+    """A sampler's job failed, was cancelled, or came back with something else than was asked for.
+
+    ``status``: what the job says of itself, as text ("NOT SUBMITTED" if the sampler gave no job, "unknown"
+    and why if the job cannot say); ``job_id``: its id, or None.  The sampler's own error is the cause.
+    """
+
+    def __init__(self, message: str, status: str = "unknown", job_id: str | None = None):
+        super().__init__(message)
+        self.status, self.job_id = status, job_id
+
+
+def may_retry(error: Exception) -> bool:
+    """Whether an error says that the same job may be tried again.
+
+    Its attribute ``retryable`` or ``retriable``, if it has one, decides; else one with ``retry_after``
+    (seconds) may be, and so may Python's own ConnectionError and TimeoutError.  Nothing else is tried again.
+    """
+    for name in ("retryable", "retriable"):
+        if isinstance(getattr(error, name, None), bool):
+            return getattr(error, name)
+    return getattr(error, "retry_after", None) is not None or isinstance(error, (ConnectionError, TimeoutError))
 
 
 class SamplerBackend(Backend):
@@ -29,7 +58,17 @@ class SamplerBackend(Backend):
     Parameters: ``sampler``; ``shots`` of each circuit; ``pass_manager`` that makes the circuit fit the
     device (by default Qiskit's preset at level 1, to gates that every simulator knows); ``seed`` of the
     jobs' own seeds: a sampler that is seeded would repeat its draws in every job, so each job gets a
-    fresh one where the sampler has a place for it.  Circuits are transpiled once for each step circuit and length.
+    fresh one where the sampler has a place for it; ``max_circuits`` in one job.
+
+    A layer's circuits go in jobs of one PUB each, the transpiled circuit with up to ``max_circuits`` rows
+    of values; a circuit is transpiled once for each step circuit and length.  A job that fails or
+    comes back incomplete raises `SamplerError`.  If ``retry_if(error)`` is true of the sampler's own error
+    (by default `may_retry`; yours may know the errors of your provider), the job is submitted again, at
+    most ``retries`` times, with a fresh seed, after ``error.retry_after`` seconds or 1, 2, 4, ... of them
+    (``pause`` waits; the logger of this module warns).  A result that came back wrong (too few shots, a
+    register missing) is never asked for again.  A wait that fails or is interrupted asks its job to cancel.
+
+    A copy (`copy.deepcopy`) shares the sampler and has a generator of its own, in the same state.
     """
 
     def __init__(
@@ -38,6 +77,11 @@ class SamplerBackend(Backend):
         shots: int,
         pass_manager: PassManager | None = None,
         seed: int | torch.Generator | None = None,
+        *,
+        max_circuits: int = MAX_CIRCUITS,
+        retries: int = 2,
+        retry_if: Callable[[Exception], bool] = may_retry,
+        pause: Callable[[float], None] = time.sleep,
     ):
         self.sampler = check_instance("sampler", sampler, BaseSamplerV2, "a qiskit BaseSamplerV2")
         self.shots = check_integer("shots", shots, minimum=1)
@@ -45,43 +89,110 @@ class SamplerBackend(Backend):
             check_instance("pass_manager", pass_manager, PassManager, "a qiskit PassManager or None")
         self.pass_manager = pass_manager
         self.generator = torch_generator(seed)
-        self._circuits: dict = {}
+        self.max_circuits = check_integer("max_circuits", max_circuits, minimum=1)
+        self.retries = check_integer("retries", retries, minimum=0)
+        self.retry_if = check_instance("retry_if", retry_if, Callable, "a function of an error")
+        self.pause = check_instance("pause", pause, Callable, "a function of seconds")
 
     def __repr__(self) -> str:
         return f"SamplerBackend({type(self.sampler).__name__}, shots={self.shots})"
 
+    def __deepcopy__(self, memo: dict) -> SamplerBackend:
+        twin = memo[id(self)] = copy.copy(self)  # a device's session is not ours to copy
+        twin.generator = copy.deepcopy(self.generator, memo)
+        return twin
+
     def run(self, program, gate_angles, state=None):
+        """One job, however many circuits (a layer keeps to ``max_circuits`` a call)."""
         refuse_state(self, state)
-        batch, time_steps, _ = gate_angles.shape
-        circuit = self._circuit(program, time_steps)
-        values = gate_angles.detach().reshape(batch, -1).double().cpu().numpy()
-        reseed(self.sampler, int(torch.randint(2**31 - 1, (), generator=self.generator)))
-        data = self.sampler.run([(circuit, values)], shots=self.shots).result()[0].data
-        steps = [_frequencies(data[f"t{t}"], batch, self.shots, 2**program.readout) for t in range(time_steps)]
+        batch, time_steps, gates = gate_angles.shape
+        circuit = self.device_circuit(program, time_steps)
+        values, shape, shots = gate_angles.detach().reshape(batch, -1).double().cpu().numpy(), (batch,), self.shots
+        if not gates:  # nothing to bind, and Aer would run one circuit and leave zeros for the rest of the batch
+            values, shape, shots = None, (), batch * self.shots
+        job, result = self._submit((circuit, values), shots)
+        registers = read_registers(job, result, [f"t{t}" for t in range(time_steps)], shape, shots)
+        size = 2**program.readout
+        steps = [frequencies(outcomes(job, bits, size).reshape(batch, self.shots), size) for bits in registers]
         return torch.as_tensor(np.stack(steps, 1)).to(gate_angles), None
 
-    def _circuit(self, program: StepProgram, time_steps: int):
-        """The unrolled, transpiled circuit, one Parameter for each gate occurrence and step."""
-        key = (program, time_steps)
-        if key not in self._circuits:
-            manager = self.pass_manager or generate_preset_pass_manager(1, basis_gates=BASIS, seed_transpiler=0)
-            self._circuits[key] = manager.run(unroll(open_controlled(program.expanded), time_steps))
-        return self._circuits[key]
+    def _submit(self, pub: tuple, shots: int) -> tuple[Any, Any]:
+        """The finished job and its result; submitted again, with another seed, as often as its errors allow."""
+        for attempt in count():
+            reseed(self.sampler, int(torch.randint(2**31 - 1, (), generator=self.generator)))
+            try:
+                return run_job(self.sampler, pub, shots)
+            except SamplerError as error:
+                cause = error.__cause__ or error
+                if attempt == self.retries or not self.retry_if(cause):
+                    raise
+                seconds = delay(cause, attempt)
+                log.warning("%s; retry %d of %d in %g s", error, attempt + 1, self.retries, seconds)
+            self.pause(seconds)
 
 
-def open_controlled(circuit: QuantumCircuit) -> QuantumCircuit:
-    """The same circuit with every controlled gate that has a Parameter replaced by its definition.
+# ---------------------------------------------------------------- jobs
 
-    Aer 0.18 (its issues 2323, 2391, 2403) drops or mixes up the bindings of such gates when values
-    come beside the circuit, and returns wrong counts without a word.
+FAILED = ("ERROR", "CANCEL", "FAIL")
+"""How the names of a failed job's states begin, in Qiskit (`JobStatus`) and elsewhere."""
+
+
+def run_job(sampler: BaseSamplerV2, pub: tuple, shots: int) -> tuple[Any, Any]:
+    """Submit one PUB and wait: the job and its result, or a `SamplerError`.
+
+    Whatever ends the wait early, an interrupt too, asks the job to cancel and goes on.
     """
-    while names := {
-        i.operation.name
-        for i in circuit.data
-        if isinstance(i.operation, ControlledGate) and any(getattr(p, "parameters", None) for p in i.operation.params)
-    }:
-        circuit = circuit.decompose(gates_to_decompose=list(names))
-    return circuit
+    job = None
+    try:
+        job = sampler.run([pub], shots=shots)
+        result = job.result()
+    except Exception as error:
+        failure = failed(f"sampler failed with {type(error).__name__}: {error}", job)
+        if job is not None and not failure.status.upper().startswith(("DONE", *FAILED)):
+            cancel(job, error)
+        raise failure from error
+    except BaseException as interrupt:
+        if job is not None:
+            cancel(job, interrupt)
+        raise
+    if ask(job, "status").upper().startswith(FAILED):
+        raise failed("sampler must finish its job; got a result from one that did not", job)
+    return job, result
+
+
+def cancel(job: Any, reason: BaseException) -> None:
+    """Ask a job to cancel; if it refuses, the reason, which goes on, takes a note of it."""
+    try:
+        job.cancel()
+    except Exception as error:
+        reason.add_note(f"job {ask(job, 'job_id')} could not be cancelled: {type(error).__name__}: {error}")
+
+
+def failed(words: str, job: Any) -> SamplerError:
+    """The error that tells what happened, with the job's status and id."""
+    if job is None:
+        return SamplerError(f"{words} (status NOT SUBMITTED)", "NOT SUBMITTED")
+    status, job_id = ask(job, "status"), ask(job, "job_id")
+    return SamplerError(f"{words} (status {status}, job {job_id})", status, job_id)
+
+
+def ask(job: Any, name: str) -> str:
+    """A job's answer as text: the name of an enum, a string, or why it could not say."""
+    try:
+        answer = getattr(job, name)
+        answer = answer() if callable(answer) else answer
+    except Exception as error:
+        return f"unknown ({type(error).__name__}: {error})"
+    return answer.name if isinstance(answer, Enum) else str(answer)
+
+
+def delay(error: Exception, attempt: int) -> float:
+    """Seconds before attempt number ``attempt`` + 1: what the error asks for, or 1, 2, 4, ..."""
+    try:
+        seconds = float(getattr(error, "retry_after", math.nan))
+    except (TypeError, ValueError):  # HTTP knows dates here too
+        seconds = math.nan
+    return seconds if 0 <= seconds < math.inf else 2.0**attempt
 
 
 def reseed(sampler: BaseSamplerV2, seed: int) -> None:
@@ -93,14 +204,40 @@ def reseed(sampler: BaseSamplerV2, seed: int) -> None:
         options.run_options["seed_simulator"] = seed
     elif hasattr(options, "seed_simulator"):  # BackendSamplerV2
         options.seed_simulator = seed
+    elif isinstance(getattr(getattr(options, "simulator", None), "seed_simulator", None), int):  # IBM's, if seeded
+        options.simulator.seed_simulator = seed
 
 
-def _frequencies(outcomes: BitArray, batch: int, shots: int, size: int) -> np.ndarray:
-    """Relative frequencies (batch, size) of one classical register."""
-    if outcomes.shape != (batch,) or outcomes.num_shots != shots:
-        raise RuntimeError(
-            f"sampler must return {batch} circuits of {shots} shots; got {outcomes.shape} of {outcomes.num_shots}"
-        )
-    weights = 256 ** np.arange(outcomes.array.shape[-1] - 1, -1, -1, dtype=np.int64)
-    values = outcomes.array.astype(np.int64) @ weights
-    return np.stack([np.bincount(row, minlength=size) for row in values]) / shots
+# ---------------------------------------------------------------- results
+
+
+def read_registers(job: Any, result: Any, names: list[str], shape: tuple[int, ...], shots: int) -> list[BitArray]:
+    """The named registers of a result of one PUB, each with all its circuits and shots."""
+    found = len(result) if hasattr(result, "__len__") else f"a {type(result).__name__}"
+    if found != 1:
+        raise failed(f"sampler must return the result of 1 PUB; got {found}", job)
+    data = result[0].data
+    if missing := [name for name in names if name not in data]:
+        raise failed(f"sampler must return the registers {names}; got none named {missing}", job)
+    for name in names:
+        bits = data[name]
+        if not isinstance(bits, BitArray):
+            raise failed(f"sampler must return a BitArray in register {name!r}; got {type(bits).__name__}", job)
+        if bits.shape != shape or bits.num_shots != shots:
+            wanted, got = f"{shape} circuits of {shots} shots", f"{bits.shape} of {bits.num_shots}"
+            raise failed(f"sampler must return {wanted} in register {name!r}; got {got}", job)
+    return [data[name] for name in names]
+
+
+def outcomes(job: Any, bits: BitArray, size: int) -> np.ndarray:
+    """The outcome of every shot as an integer, (..., shots), each below ``size``."""
+    high, low = bits.array[..., :-7], bits.array[..., -7:].astype(np.int64)  # 7 bytes and no more fit an int64
+    values = low @ 256 ** np.arange(low.shape[-1] - 1, -1, -1, dtype=np.int64)
+    if high.any() or values.max() >= size:
+        raise failed(f"sampler must return outcomes below {size}; got {values.max()} or more", job)
+    return values
+
+
+def frequencies(values: np.ndarray, size: int) -> np.ndarray:
+    """Relative frequencies (batch, size) of outcomes (batch, shots)."""
+    return np.stack([np.bincount(row, minlength=size) for row in values]) / values.shape[1]

@@ -1,5 +1,9 @@
 """Qiskit samplers as backends: Aer agrees with the exact joint distribution, and says so anew."""
 
+import copy
+import pickle
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,22 +11,31 @@ from qiskit import QuantumCircuit, generate_preset_pass_manager
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import RXXGate, RYGate
 from qiskit.primitives import BackendSamplerV2, StatevectorSampler
+from qiskit.transpiler import PassManager
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_aer.primitives import SamplerV2
 from reference import LEVEL, chi_square, evolve, history_numbers, joint, random_angles, registers
 
 from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
-from qrnn_helpers.estimators import ParameterShift
+from qrnn_helpers.estimators import SPSA, ParameterShift
 from qrnn_helpers.layer import QuantumRecurrentLayer
 from qrnn_helpers.program import StepProgram
-from qrnn_helpers.samplers import SamplerBackend, open_controlled
+from qrnn_helpers.samplers import SamplerBackend, open_controlled, reseed
 
 SHOTS = 20_000
 
 
 def aer(shots: int = SHOTS, seed: int | None = 1, **options) -> SamplerBackend:
     return SamplerBackend(SamplerV2(seed=7), shots, seed=seed, **options)
+
+
+class Watched(SamplerV2):
+    """Aer that keeps what it was asked for."""
+
+    def run(self, pubs, *, shots=None):
+        self.asked = [*getattr(self, "asked", []), (list(pubs), shots)]
+        return super().run(pubs, shots=shots)
 
 
 def controlled() -> QuantumCircuit:
@@ -84,7 +97,7 @@ def test_open_controlled_changes_nothing_but_the_gates():
 def test_no_controlled_rotation_reaches_the_sampler():
     backend = aer(shots=10)
     program = StepProgram(controlled())
-    names = set(backend._circuit(program, 2).count_ops())
+    names = set(backend.device_circuit(program, 2).count_ops())
     assert not names & {"crx", "cry", "crz", "cp", "cu", "cu1", "cu3", "mcphase", "annotated"}
 
 
@@ -113,6 +126,15 @@ def test_every_kind_of_sampler_is_seeded_by_the_backend(sampler):
     assert torch.equal(found[0], found[1]) and not torch.equal(found[0], found[2])
 
 
+def test_a_seed_that_ibm_runtime_keeps_for_its_simulators_is_renewed():
+    sampler = SimpleNamespace(options=SimpleNamespace(simulator=SimpleNamespace(seed_simulator=42)))
+    reseed(sampler, 7)
+    assert sampler.options.simulator.seed_simulator == 7
+    sampler.options.simulator.seed_simulator = None  # not seeded: a device may refuse a seed
+    reseed(sampler, 8)
+    assert sampler.options.simulator.seed_simulator is None
+
+
 def test_noise_reaches_the_probabilities():
     """A readout that flips 0 to 1 with probability 0.1 and never back."""
     noise = NoiseModel()
@@ -138,7 +160,7 @@ def test_pass_manager_fits_the_circuit_to_a_device():
     found, _ = QuantumRecurrentLayer(step, backend=backend)(angles)
     wanted = evolve(step, angles[0].numpy())[0]
     assert min(per_step(found, wanted, SHOTS)) > LEVEL / 2
-    used = set(backend._circuit(StepProgram(step), 2).count_ops())
+    used = set(backend.device_circuit(StepProgram(step), 2).count_ops())
     assert used <= {"rz", "sx", "x", "cx", "measure", "reset", "barrier"}
 
 
@@ -171,6 +193,83 @@ def test_shift_rule_on_aer_estimates_the_exact_gradient():
     assert error.max() < 0.02
 
 
+def counting(manager: PassManager) -> list:
+    """The circuits that a pass manager has been given from now on."""
+    seen, run = [], manager.run
+    manager.run = lambda circuit, *others, **options: seen.append(circuit) or run(circuit, *others, **options)
+    return seen
+
+
+def test_one_transpilation_a_circuit_and_one_pub_a_job():
+    step = rotation_step(1, 1)
+    manager = generate_preset_pass_manager(1, backend=AerSimulator(basis_gates=["rz", "sx", "cx"]), seed_transpiler=0)
+    seen = counting(manager)
+    sampler = Watched(seed=1)
+    layer = QuantumRecurrentLayer(step, backend=SamplerBackend(sampler, 5, manager, seed=1, max_circuits=40))
+    for _ in range(2):
+        layer(random_angles(step, 3, 2, seed=1).requires_grad_())[0].sum().backward()
+    assert len(seen) == 1
+    layer(random_angles(step, 3, 4, seed=1))
+    assert len(seen) == 2
+    assert layer.cost.depth > 0 and len(seen) == 2
+    assert len(sampler.asked) == layer.cost.jobs == 2 * (1 + 2 * 3) + 1  # 3 * 28 shifted circuits a step
+    assert all(len(pubs) == 1 and shots == 5 for pubs, shots in sampler.asked)
+    sizes = [pubs[0][1].shape[0] for pubs, _ in sampler.asked]
+    assert sizes[:7] == [3, 40, 40, 4, 40, 40, 4] and sum(sizes) == layer.cost.circuits
+    assert len({id(pubs[0][0]) for pubs, _ in sampler.asked}) == 2
+
+
+def test_an_empty_pass_manager_is_not_the_default_one():
+    step = QuantumCircuit(*registers(1, 1, True))
+    step.h(0)
+    step.h(0)
+    step.rx(Parameter("a"), 1)
+    backend = aer(shots=10, pass_manager=PassManager())
+    QuantumRecurrentLayer(step, backend=backend)(torch.zeros(1, 1, 1))
+    assert backend.device_circuit(StepProgram(step), 1).count_ops()["h"] == 2
+
+
+@pytest.mark.parametrize("sampler", [SamplerV2, lambda: BackendSamplerV2(backend=AerSimulator())])
+def test_circuits_without_parameters_are_drawn_for_every_sample(sampler):
+    """Aer runs one circuit where there is nothing to bind, and leaves zeros for the others."""
+    step = QuantumCircuit(*registers(1, 1, True))
+    step.x(1)
+    step.h(0)
+    layer = QuantumRecurrentLayer(step, backend=SamplerBackend(sampler(), 10, seed=1))
+    found, _ = layer(torch.zeros(3, 2, 0))
+    assert torch.equal(found, torch.tensor([0.0, 1.0]).expand(3, 2, 2))
+    assert (layer.cost.circuits, layer.cost.shots, layer.cost.jobs) == (3, 30, 1)
+    step.h(1)
+    found, _ = QuantumRecurrentLayer(step, backend=SamplerBackend(sampler(), 1000, seed=1))(torch.zeros(3, 2, 0))
+    assert len({tuple(row.tolist()) for row in found[:, 0]}) > 1 and (found - 0.5).abs().max() < 0.1
+
+
+def test_a_copy_shares_the_sampler_and_draws_by_itself():
+    backend = aer(shots=100)
+    step = rotation_step(1, 1)
+    layer, angles = QuantumRecurrentLayer(step, backend=backend), random_angles(step, 2, 2, seed=1)
+    layer(angles)
+    twin = copy.deepcopy(layer)
+    assert twin.backend.sampler is backend.sampler and twin.backend.generator is not backend.generator
+    found = [layer(angles)[0], layer(angles)[0]]
+    assert all(torch.equal(twin(angles)[0], each) for each in found)
+
+
+def test_a_generator_that_two_parts_share_is_shared_by_their_copies():
+    generator = torch.Generator().manual_seed(1)
+    layer = QuantumRecurrentLayer(rotation_step(1, 1), backend=aer(seed=generator), gradient=SPSA(seed=generator))
+    twin = copy.deepcopy(layer)
+    assert twin.backend.generator is twin.gradient.generator is not generator
+
+
+def test_a_pickled_backend_goes_on_alike():
+    step = rotation_step(1, 1)
+    layer, angles = QuantumRecurrentLayer(step, backend=aer(shots=100)), random_angles(step, 2, 2, seed=1)
+    layer(angles)
+    twin = pickle.loads(pickle.dumps(layer))
+    assert torch.equal(twin(angles)[0], layer(angles)[0])
+
+
 @pytest.mark.parametrize(
     "call, error, words",
     [
@@ -179,6 +278,11 @@ def test_shift_rule_on_aer_estimates_the_exact_gradient():
         (lambda: SamplerBackend(SamplerV2(), 1.5), TypeError, "shots must be an integer"),
         (lambda: aer(pass_manager=1), TypeError, "pass_manager must be a qiskit PassManager"),
         (lambda: aer(seed=-2), ValueError, "seed must be at least 0"),
+        (lambda: aer(max_circuits=0), ValueError, "max_circuits must be at least 1"),
+        (lambda: aer(max_circuits=None), TypeError, "max_circuits must be an integer"),
+        (lambda: aer(retries=-1), ValueError, "retries must be at least 0"),
+        (lambda: aer(retry_if=ConnectionError()), TypeError, "retry_if must be a function of an error"),
+        (lambda: aer(pause=1.0), TypeError, "pause must be a function of seconds"),
         (lambda: SamplerBackend(StatevectorSampler(), 10, seed=0.5), TypeError, "seed must be"),
     ],
 )
