@@ -94,8 +94,7 @@ class GRU(nn.Module):
     ):
         super().__init__()
         sizes = {"input_size": input_size, "output_size": output_size, "hidden": hidden}
-        for name, size in sizes.items():
-            check_integer(name, size, minimum=1)
+        input_size, output_size, hidden = (check_integer(name, size, minimum=1) for name, size in sizes.items())
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise TypeError(f"dtype must be a floating torch dtype or None; got {shown(dtype)}")
         words = ", ".join(f"{name}={shown(size)}" for name, size in sizes.items())

@@ -36,7 +36,8 @@ def mean_interval(values, confidence: float = 0.95) -> tuple[float, float]:
     values = check_array("values", values).ravel()
     if values.size < 2:
         raise ValueError(f"values must be two or more, to have a spread; got {values.size}")
-    if check_real("confidence", confidence, minimum=0.0, exclusive=True) >= 1:
+    confidence = check_real("confidence", confidence, minimum=0.0, exclusive=True)
+    if confidence >= 1:
         raise ValueError(f"confidence must be less than 1; got {confidence}")
     quantile = student.ppf((1 + confidence) / 2, values.size - 1)
     with np.errstate(over="ignore", invalid="ignore"):

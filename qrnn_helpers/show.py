@@ -147,7 +147,7 @@ def picture(figure: Figure | bytes, alt: str, *, dpi: int = 90, colours: int = 6
     (``widgets.Image`` cannot carry alternative text.) The figure is closed.
     """
     check_instance("figure", figure, (Figure, bytes), "a Figure or PNG bytes")
-    check_instance("alt", alt, str, "text")
+    _check_text("alt", alt)
     url = _data_url(_png(figure, dpi, colours, "figure"))
     return f'<img src="{url}" alt="{html.escape(alt)}" style="max-width:100%;height:auto">'
 
@@ -267,7 +267,7 @@ def player(
             f"{len(alts)}; allowed is one common length of at least 1"
         )
     if not all(a.strip() for a in alts):
-        raise ValueError("alt is empty for a frame; every picture needs a text")
+        raise ValueError("alt is empty for a frame (with {label}: its entry of labels); every picture needs a text")
     pngs = [_png(frame, dpi, colours) for frame in frames]
     urls = [_data_url(png) for png in pngs]
     if (size := sum(map(len, urls))) > max_bytes:
@@ -281,7 +281,14 @@ def _check_texts(**lists: Sequence[str]) -> None:
     """Every argument must be text, or a list of texts."""
     for name, texts in lists.items():
         for text in check_instance(name, texts, (list, tuple), "a list of texts"):
-            check_instance(name, text, str, "text")
+            _check_text(name, text)
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        check_instance(name, text, str, "text").encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{name} must be text that UTF-8 can hold; got {shown(text)}") from error
 
 
 def _page(data: list[dict[str, str]], size: tuple[int, int], caption: str, label: str) -> str:

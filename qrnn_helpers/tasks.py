@@ -38,10 +38,12 @@ class PatchForecast:
     increment_std: float
 
     def __post_init__(self) -> None:
-        check_integer("steps", self.steps, minimum=1)
+        object.__setattr__(self, "steps", check_integer("steps", self.steps, minimum=1))
         for name in ("field_std", "increment_std"):
-            if not SMALLEST < check_real(name, getattr(self, name)) < 1 / SMALLEST:
-                raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {getattr(self, name):g}")
+            scale = check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
+            if not SMALLEST < scale < 1 / SMALLEST:
+                raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
+            object.__setattr__(self, name, scale)
         for offset in check_instance("offsets", self.offsets, tuple, "a tuple of integers"):
             check_integer("offsets", offset)
         if not self.offsets:
@@ -66,17 +68,17 @@ def patch_forecast(
     ``neighbours`` points (odd), ``spacing`` grid points apart, over ``steps`` samples; ``windows`` counts
     the windows of the three parts.  Each part draws from its own trajectories only.
     """
-    if check_integer("neighbours", neighbours, minimum=1) % 2 == 0:
+    neighbours, spacing = (check_integer(k, v, 1) for k, v in {"neighbours": neighbours, "spacing": spacing}.items())
+    if neighbours % 2 == 0:
         raise ValueError(f"neighbours must be odd, to have a middle; got {shown(neighbours)}")
-    check_integer("spacing", spacing, minimum=1)
-    check_integer("steps", steps, minimum=1)
+    steps = check_integer("steps", steps, minimum=1)
     reach = spacing * (neighbours // 2)
     need = f"steps={shown(steps)}, neighbours={shown(neighbours)}, spacing={shown(spacing)}"
     fields = {"train": train, "validation": validation, "test": test}
     values = {name: _field(name, field, steps, 2 * reach + 1, need) for name, field in fields.items()}
     offsets = tuple(range(-reach, reach + 1, spacing))
     scales = _scales(values["train"])
-    _check_windows(windows, steps * neighbours)
+    windows = _check_windows(windows, steps * neighbours)
     streams = map(np.random.default_rng, np.random.SeedSequence(check_integer("seed", seed, minimum=0)).spawn(3))
     pairs = [
         _windows(field, offsets, steps, count, scales, rng)
@@ -95,20 +97,23 @@ def _scales(field: np.ndarray) -> tuple[float, float]:
     return scales
 
 
-def _check_windows(windows: tuple[int, int, int], entries: int) -> None:
+def _check_windows(windows: tuple[int, int, int], entries: int) -> list[int]:
     """Three counts, of windows that fit the memory."""
     if len(check_instance("windows", windows, (tuple, list), "three integers")) != 3:
         raise ValueError(f"windows must be three integers; got {shown(windows)}")
-    for count in windows:
-        check_integer("windows", count, minimum=1)
-        check_bytes("windows", 8 * count * entries, f"{shown(windows)} of {entries} numbers each")
+    counts = [check_integer("windows", count, minimum=1) for count in windows]
+    check_bytes("windows", 8 * max(counts) * entries, f"{shown(windows)} of {entries} numbers each")
+    return counts
 
 
 def _check_pair(name: str, pair: Pair, steps: int, neighbours: int) -> None:
     """Tensors x and y of windows, of shapes that fit."""
     if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
         raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
-    check_tensor(f"{name} x", pair[0], ("windows", steps, neighbours))
+    shape = tuple(check_tensor(f"{name} x", pair[0], ("windows", "steps", "neighbours")).shape)
+    if shape[1:] != (steps, neighbours):
+        got = f"steps={shown(steps)}, {neighbours} offsets"
+        raise ValueError(f"steps and offsets must be as many as {name} x has, of shape {shape}; got {got}")
     check_tensor(f"{name} y", pair[1], (len(pair[0]), steps, 1))
 
 
