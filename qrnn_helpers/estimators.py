@@ -104,7 +104,7 @@ class RandomCoordinate(GradientEstimator):
     Each sample draws ``coordinates`` of its M = time * G gate angles without repetition, takes their
     slopes by the shift rule and multiplies them by M / coordinates; the others get 0.  With exact
     probabilities the squared error is (M / coordinates - 1) |g|**2 on average.  One coordinate an update
-    is random coordinate descent (Ding et al. 2023); all of them are `ParameterShift`.
+    is random coordinate descent (Ding et al. 2024); all of them are `ParameterShift`.
 
     ``causal`` as there.  ``seed`` is an int, a torch generator or None.  The number of circuits depends
     on which gates are drawn: `circuits` says the most it can be.
