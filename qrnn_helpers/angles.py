@@ -84,7 +84,7 @@ class AngleMap:
         values = {parameter.name: angle for parameter, angle in zip(self.parameters, angles.unbind(-1))}
         nought = 0 * angles[..., 0]  # an expression may turn out to be a constant
         found = torch.stack([nought + _evaluate(e, values) for e in self.curved.values()], -1)
-        finite = found.isfinite().flatten(0, -2).all(0).tolist()
+        finite = found.isfinite().reshape(-1, len(self.curved)).all(0).tolist()
         for expression, good in zip(self.curved.values(), finite):
             if not good:
                 raise ValueError(

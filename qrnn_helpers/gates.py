@@ -331,7 +331,7 @@ def _diagonalise(gate: Operation, slot: int, unit: float) -> Family | None:
     means = np.array([exact[eigenvalues == e].mean() for e in distinct])
     distinct = np.where(np.abs(means - distinct) < 1e-13, distinct, means)
     family = Family(gate.name, distinct, terms)
-    for angle in (-2.1, 0.9, 4.4):
+    for angle in (-2.1234, 0.9173, 4.3919):  # no round multiples of the unit, where other eigenvalues look alike
         guess = np.tensordot(np.exp(-1j * distinct * angle), terms, 1)
         if not np.allclose(guess, _matrix(_with_angle(gate, slot, angle)), atol=1e-9):
             return None

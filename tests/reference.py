@@ -13,6 +13,9 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.quantum_info import DensityMatrix, Operator
 from scipy.stats import chisquare
 
+from qrnn_helpers.estimators import Autograd, ParameterShift
+from qrnn_helpers.layer import QuantumRecurrentLayer
+
 LEVEL = 1e-3
 """Level of the chi-square tests.  Their seeds are fixed, so they pass always or never."""
 
@@ -140,3 +143,19 @@ def random_state(batch: int, size: int, seed: int) -> torch.Tensor:
     raw = torch.randn((batch, size, size), generator=generator, dtype=torch.complex128)
     rho = raw @ raw.mH
     return rho / rho.diagonal(dim1=-2, dim2=-1).sum(-1)[:, None, None]
+
+
+def slopes_agree(step: QuantumCircuit, angles: torch.Tensor, seed: int = 1, atol: float = 1e-9) -> None:
+    """Assert that the shift rule's slopes of a random linear readout are those of torch."""
+    generator = torch.Generator().manual_seed(seed)
+    found = []
+    for estimator in (Autograd(), ParameterShift()):
+        leaf = angles.clone().requires_grad_()
+        probabilities, _ = QuantumRecurrentLayer(step, gradient=estimator)(leaf)
+        if not found:
+            weights = torch.randn(probabilities.shape, generator=generator, dtype=probabilities.dtype)
+        if probabilities.requires_grad:
+            (probabilities * weights).sum().backward()
+        found.append(leaf.grad)
+    if found[0] is not None:
+        torch.testing.assert_close(found[1], found[0], rtol=0, atol=atol)
