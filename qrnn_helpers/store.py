@@ -1,4 +1,4 @@
-"""Files that can be trusted: fields as netCDF-4, records as JSON, checksums beside them.
+"""Files that can be trusted: fields as netCDF-4, records as JSON, states of training as safetensors.
 
 Every write goes to a temporary file in the same folder and takes its final name in one
 move: a reader, or a process that was killed, never meets half a file.
@@ -15,11 +15,18 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import torch
 import xarray as xr
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+
+from .checks import shown
 
 LITERAL = "python:"  # marks an attribute stored as the text of a Python literal
 SEAL = b"\nsha256 of all bytes before this line: "  # readers of HDF5 pass over what follows the end
 MANIFEST = "CHECKSUMS.sha256"
+STRUCTURE = "qrnn_helpers state"  # the name of a state's structure in the metadata of its file
+PLAIN = (type(None), bool, int, float, str)  # what a state may hold beside tensors
 
 
 def save(array: xr.DataArray, path: str | os.PathLike) -> None:
@@ -79,6 +86,46 @@ def read_json(path: str | os.PathLike) -> object:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged or not JSON: {error}") from error
+
+
+def save_state(state: object, path: str | os.PathLike) -> None:
+    """Write a state, such as ``{"model": model.state_dict(), "optimizer": optimizer.state_dict()}``, to `path`.
+
+    A state is a tensor, number, string, bool or None, or a dict (keys: strings and ints), list or tuple of
+    states; anything else raises TypeError naming its place.  No pickle: the file is a safetensors file, its
+    tensors named by their places, the structure beside them as JSON, and a checksum over all.  One atomic
+    move, as for all files here.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    structure = json.dumps(_disassemble(state, (), tensors))
+    metadata = {STRUCTURE: json.dumps([structure, _digest(structure, tensors)])}
+    try:
+        content = to_safetensors(tensors, metadata)
+    except (KeyError, SafetensorError) as error:
+        raise TypeError(f"state must hold tensors of dtypes that safetensors knows; got {error}") from error
+    with _replacing(_path(path)) as temporary:
+        temporary.write_bytes(content)
+
+
+def load_state(path: str | os.PathLike) -> object:
+    """Read what `save_state` wrote: equal values, dtypes and types, tuples as tuples, order of keys included.
+
+    Tensors come to the CPU, each with memory of its own, without gradients; parameters as tensors; every
+    kind of dict as a plain one.  Raises FileNotFoundError if there is no such file, ValueError naming it if
+    it is damaged or not a state.
+    """
+    path = _path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"path must be an existing file; there is none at {path}")
+    try:
+        with safe_open(path, "pt") as file:
+            structure, digest = json.loads((file.metadata() or {})[STRUCTURE])
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+        if _digest(structure, tensors) != digest:
+            raise ValueError("its content does not match its own checksum")
+        return _assemble(json.loads(structure), tensors)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or no file of save_state: {error}") from error
 
 
 def checksum(path: str | os.PathLike) -> str:
@@ -189,3 +236,67 @@ def _decode(name: str, value: object) -> object:
 def _seal(content: bytes) -> bytes:
     """The last line of a file with this content."""
     return SEAL + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
+def _disassemble(value: object, place: tuple, tensors: dict[str, torch.Tensor]) -> object:
+    """A state as JSON, with its tensors put into `tensors`: numbers and text are themselves, a list is a list.
+
+    {"dict": [[key, value], ...]}, {"tuple": [...]}, {"tensor": name} and {"complex": name} are the rest.
+    """
+    if isinstance(value, torch.Tensor):
+        return _put_tensor(value, place, tensors)
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, dict):
+        if strange := [key for key in value if type(key) not in (str, int)]:
+            raise TypeError(f"state{_words(place)} must have strings and ints as keys; got {shown(strange[0])}")
+        return {"dict": [[key, _disassemble(part, (*place, key), tensors)] for key, part in value.items()]}
+    if type(value) in (list, tuple):
+        parts = [_disassemble(part, (*place, number), tensors) for number, part in enumerate(value)]
+        return parts if type(value) is list else {"tuple": parts}
+    raise TypeError(
+        f"state{_words(place)} must be a tensor, number, string, bool or None, or a dict, list or tuple of these; "
+        f"got {shown(value)} ({type(value).__name__})"
+    )
+
+
+def _put_tensor(value: torch.Tensor, place: tuple, tensors: dict[str, torch.Tensor]) -> dict[str, str]:
+    """Add a tensor under a name made of its place, and say which."""
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        raise TypeError(
+            f"state{_words(place)} must be a dense tensor with values; got {value.layout} on {value.device}"
+        )
+    name = "/".join(map(str, place)) or "state"
+    while name in tensors or name == "__metadata__":  # 1 and "1", or "a/b" and b in a; the format's own word
+        name += "'"
+    plain = value.detach().cpu().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
+    tensors[name] = torch.view_as_real(plain) if plain.is_complex() else plain  # safetensors lacks complex128
+    return {"complex" if plain.is_complex() else "tensor": name}
+
+
+def _assemble(value: object, tensors: dict[str, torch.Tensor]) -> object:
+    """The state that `_disassemble` took apart."""
+    if isinstance(value, list):
+        return [_assemble(part, tensors) for part in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "dict":
+        return {key: _assemble(part, tensors) for key, part in content}
+    if kind == "tuple":
+        return tuple(_assemble(part, tensors) for part in content)
+    return tensors[content] if kind == "tensor" else torch.view_as_complex(tensors[content])
+
+
+def _digest(structure: str, tensors: dict[str, torch.Tensor]) -> str:
+    """sha256 of a state, whatever the order of its tensors in the file."""
+    digest = hashlib.sha256(structure.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _words(place: tuple) -> str:
+    """['model'][0] for a place."""
+    return "".join(f"[{key!r}]" for key in place)
