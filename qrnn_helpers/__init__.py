@@ -19,7 +19,8 @@ from .layer import QRNN, QuantumRecurrentLayer
 from .metrics import nrmse
 from .samplers import SamplerBackend
 from .shots import ShotBackend
-from .store import load, save
+from .spall import SPSAOptimizer
+from .store import load, load_state, save, save_state
 from .tasks import PatchForecast, patch_forecast, rollout, teacher_forced
 from .training import Budget, fit
 
@@ -42,6 +43,7 @@ __all__ = [
     "QuantumRecurrentLayer",
     "RandomCoordinate",
     "SPSA",
+    "SPSAOptimizer",
     "SamplerBackend",
     "ShotBackend",
     "fit",
@@ -49,6 +51,7 @@ __all__ = [
     "ks22",
     "linear_baseline",
     "load",
+    "load_state",
     "nrmse",
     "patch_forecast",
     "persistence",
@@ -56,6 +59,7 @@ __all__ = [
     "rollout",
     "rotation_step",
     "save",
+    "save_state",
     "teacher_forced",
     "unroll",
     "untrained_circuit",

@@ -72,8 +72,12 @@ def fit(
     outputs (default: all after the washout), is computed about ``validations`` times and after the last
     step, with the model's own backend; its circuits are booked on the ledger's scope "validation".
 
+    An optimiser that has ``evaluations`` (`SPSAOptimizer`) gets losses alone: it evaluates the model that
+    often an update, and an update then takes batch_size * evaluations circuits.
+
     Columns, a row an update: ``step, circuits, shots, seconds, rate, train_loss, validation_nrmse`` (NaN
-    where it was not computed).  ``seed`` draws the batches: without replacement, epoch by epoch.
+    where it was not computed); ``train_loss`` is what the optimiser's step returns, with gradients the
+    loss before the update.  ``seed`` draws the batches: without replacement, epoch by epoch.
     """
     x, y = _pair("train", train)
     held_out = _pair("validation", validation)
@@ -82,7 +86,7 @@ def fit(
     check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
     check_integer("validations", validations, minimum=1)
     check_instance("budget", budget, Budget, "a Budget")
-    spending = _Spending(model, budget, batch_size, x.shape[1])
+    spending = _Spending(model, budget, batch_size, x.shape[1], getattr(optimizer, "evaluations", None))
     batches = _batches(len(x), batch_size, torch_generator(seed))
     rows, scores = [], 0
     with _scheduled(optimizer, schedule) as set_rates, _bar(progress) as bar:
@@ -127,11 +131,16 @@ def _scheduled(optimizer: torch.optim.Optimizer, schedule: Callable[[float], flo
 class _Spending:
     """What this training has spent so far, and whether another step fits the budget."""
 
-    def __init__(self, model: nn.Module, budget: Budget, batch_size: int, time_steps: int):
+    def __init__(self, model: nn.Module, budget: Budget, batch_size: int, time_steps: int, evaluations: int | None):
         layer = getattr(model, "layer", None)
         self.ledger: CostLedger = getattr(layer, "cost", None) or CostLedger()
         self.budget, self.steps = budget, 0
-        self.next_circuits = layer.update_circuits(batch_size, time_steps) if layer is not None else 0
+        if layer is None:
+            self.next_circuits = 0
+        elif evaluations is None:
+            self.next_circuits = layer.update_circuits(batch_size, time_steps)
+        else:  # forward passes alone
+            self.next_circuits = batch_size * evaluations
         self.shots_each = layer.backend.shots if layer is not None else 0
         if budget.circuits is not None and layer is None:
             raise ValueError(f"budget must be in steps for a model without a quantum layer; got {budget}")
@@ -160,12 +169,13 @@ class _Spending:
 def _update(
     model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, washout: int
 ) -> float:
-    """One optimiser step; returns the loss before it."""
+    """One optimiser step; returns the loss that it reports."""
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         loss = nn.functional.mse_loss(model(x)[0][:, washout:], y[:, washout:])
-        loss.backward()
+        if torch.is_grad_enabled():  # torch's optimisers enable it; SPSAOptimizer asks for the loss alone
+            loss.backward()
         return loss
 
     return float(optimizer.step(closure).detach())

@@ -15,6 +15,7 @@ from qrnn_helpers import (
     ParameterShift,
     SamplerBackend,
     ShotBackend,
+    SPSAOptimizer,
     fit,
     rotation_step,
 )
@@ -32,9 +33,9 @@ def model(**options):
     return QRNN(1, 1, rotation_step(1, 1), dtype=torch.float64, seed=1, **options)
 
 
-def train(net, budget, data=None, **options):
+def train(net, budget, data=None, *, optimizer=None, **options):
     options = {"batch_size": 4, "seed": 3, "progress": False} | options
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.05)
+    optimizer = optimizer or torch.optim.Adam(net.parameters(), lr=0.05)
     return fit(net, data or echo(), echo(seed=1), optimizer=optimizer, budget=budget, **options)
 
 
@@ -148,3 +149,52 @@ def test_backends_are_billed_alike():
     curves = [train(net, Budget(steps=1), validations=1) for net in nets]
     assert {int(c["circuits"].iloc[-1]) for c in curves} == {12}
     assert [int(c["shots"].iloc[-1]) for c in curves] == [0, 240, 240]
+
+
+# ---------------------------------------------------------------- Spall's algorithm on the weights
+
+
+def spall(net, **options):
+    return SPSAOptimizer(net.parameters(), **{"lr": 0.05, "c": 0.1, "alpha": 0.0, "seed": 4} | options)
+
+
+@pytest.mark.parametrize("blocking", [None, 0.5])
+@pytest.mark.parametrize("directions", [1, 3])
+@pytest.mark.parametrize("spare", [0, -1])
+def test_with_losses_alone_the_ledger_is_as_predicted_and_never_over_the_budget(directions, blocking, spare):
+    net = model(backend=ShotBackend(10, seed=1))
+    optimizer = spall(net, directions=directions, blocking=blocking)
+    each = 4 * (2 * directions + (blocking is not None))
+    budget = Budget(circuits=6 * each + spare, shots=10 * (6 * each + spare))
+    curve = train(net, budget, optimizer=optimizer)
+    steps = 6 if spare == 0 else 5
+    assert curve["circuits"].tolist() == [each * k for k in range(1, steps + 1)]
+    assert net.layer.cost.circuits == each * steps <= budget.circuits
+    assert net.layer.cost.shots == 10 * each * steps <= budget.shots
+
+
+def test_with_losses_alone_the_loss_falls_and_equal_seeds_repeat():
+    curves = []
+    for seed in (1, 1, 2):
+        net = model(backend=ShotBackend(200, seed=1), skip=True)
+        optimizer = spall(net, directions=4, seed=seed)
+        curves.append(train(net, Budget(steps=60), optimizer=optimizer, washout=1).drop(columns="seconds"))
+    same, again, other = curves
+    assert same["train_loss"].tail(10).mean() < 0.8 * same["train_loss"].head(10).mean()
+    assert same.equals(again) and not same.equals(other)
+    assert optimizer.param_groups[0]["lr"] == 0.05  # the schedule has given it back
+
+
+def test_a_model_without_circuits_trains_by_losses_alone():
+    net = GRU(1, 1, 3, dtype=torch.float64, seed=0)
+    assert len(train(net, Budget(steps=3), optimizer=spall(net))) == 3
+
+
+def test_frozen_encoder_runs_no_gradient_circuits_and_stays_within_the_budget():
+    net = model(gradient=ParameterShift())
+    net.encoder.requires_grad_(False)
+    before = net.encoder.weight.clone()
+    curve = train(net, Budget(circuits=4 * CIRCUITS + 7))
+    # an update is reckoned with its gradient circuits, as if nothing were frozen: at most, never more
+    assert curve["circuits"].tolist() == [4, 8]
+    assert torch.equal(net.encoder.weight, before) and net.decoder.weight.grad is not None

@@ -1,0 +1,244 @@
+"""Spall's own algorithm: simultaneous perturbation of the weights, no gradients anywhere."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from .checks import check_instance, check_integer, check_real, shown, torch_generator
+
+__all__ = ["SPSAOptimizer"]
+
+KEPT = ("k", "accepted", "directions", "blocking")
+"""What a copy and a state_dict keep beside torch's own and the generator."""
+
+
+class SPSAOptimizer(torch.optim.Optimizer):
+    """Simultaneous perturbation stochastic approximation on the weights themselves (Spall 1992, 1998).
+
+    Step k = 0, 1, ... moves the weights w, all groups at once, along random signs d = +-1:
+
+        g = mean over ``directions`` d of [L(w + c_k d) - L(w - c_k d)] / (2 c_k) d,    w <- w - a_k g,
+        a_k = lr ((1 + A) / (k + 1 + A))**alpha,    c_k = c / (k + 1)**gamma,    A = ``stability``.
+
+    g is unbiased up to O(c_k**2), and exactly so where L is quadratic.  One pair of losses gives the slope
+    of every weight, at the price of noise: m directions in n weights have, for c -> 0, the covariance
+    (|G|^2 I + G G^T - 2 diag(G^2)) / m around the gradient G.
+
+    ``lr`` (weights**2 / loss, the step a_0) and ``c`` (units of the weights), ``alpha``, ``gamma`` and
+    ``stability`` (in steps; a tenth of those planned is usual) may differ between groups.  The defaults .602
+    and .101 are Spall's; alpha=0 keeps the rate constant for an outer schedule such as that of `fit`.
+    Groups of unlike c disturb each other: the noise of one grows with the other's c over its own.
+
+    ``blocking`` is None or a tolerance in units of the loss (Spall 1998): the loss is evaluated once
+    more, after the step, and if it exceeds that of the last accepted step by more than the tolerance the
+    weights go back; k moves on all the same.  The first step has nothing to be compared with and is
+    accepted.  Usual is twice the standard deviation of the loss, noise of shots and batches included; with
+    less, one lucky loss can block for long.
+
+    ``seed`` of the directions is an int, a torch generator or None.  Weights with ``requires_grad=False``
+    stay as they are.  Raises TypeError for weights that are not real floating numbers.
+
+    Spall, IEEE Trans. Automatic Control 37 (1992) 332; "Implementation of the simultaneous perturbation
+    algorithm for stochastic optimization", IEEE Trans. Aerospace and Electronic Systems 34 (1998) 817.
+    """
+
+    def __init__(
+        self,
+        params: Iterable,
+        *,
+        lr: float,
+        c: float,
+        alpha: float = 0.602,
+        gamma: float = 0.101,
+        stability: float = 0.0,
+        directions: int = 1,
+        blocking: float | None = None,
+        seed: int | torch.Generator | None = None,
+    ):
+        self.directions = check_integer("directions", directions, minimum=1)
+        self.blocking = None if blocking is None else check_real("blocking", blocking, minimum=0.0)
+        self.generator = torch_generator(seed)
+        self.k, self.accepted = 0, None
+        super().__init__(params, {"lr": lr, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability})
+
+    @property
+    def evaluations(self) -> int:
+        """How often one step calls its closure."""
+        return 2 * self.directions + (self.blocking is not None)
+
+    def add_param_group(self, param_group: dict) -> None:
+        """Add weights, as for every torch optimiser; options left out take the constructor's values."""
+        super().add_param_group(param_group)
+        try:
+            _check_group(self.param_groups[-1])
+        except (TypeError, ValueError):
+            self.param_groups.pop()  # an optimiser in use stays usable
+            raise
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], torch.Tensor | float]) -> torch.Tensor:
+        """One step; ``closure()`` returns the loss at the weights as they stand, and is called `evaluations` times.
+
+        It runs under ``torch.no_grad()``.  One that is to serve other optimisers too calls ``backward`` only
+        ``if torch.is_grad_enabled()``.  Returns, as a scalar tensor, the mean of the 2 m losses around the
+        weights before the step (not the loss *at* them: it is about c**2 / 2 times the Hessian's trace higher);
+        with blocking the last accepted loss, which is that of the weights as they now are.
+
+        Whatever goes wrong, an error of the closure's own or a loss that is no finite number (ValueError),
+        leaves weights, k and generator as they were, to the bit: the step can be made again.
+        """
+        with self._nothing_lost(closure) as (weights, start):
+            slopes, loss = self._estimate(closure, weights, start)
+            for (group, weight), old, slope in zip(weights, start, slopes):
+                weight.copy_(old - self._gains(group)[0] * slope)
+            if self.blocking is not None:
+                loss = self._accept(_loss(closure), weights, start)
+        self.k += 1
+        return torch.tensor(loss, dtype=torch.float64)
+
+    @torch.no_grad()
+    def calibrate(self, closure: Callable[[], torch.Tensor | float], move: float = 0.1, estimates: int = 5) -> None:
+        """Set each group's ``lr`` so that the next step moves its weights by ``move`` on average.
+
+        a_k = move / mean |g|, over the group's weights and ``estimates`` estimates g at the weights as they
+        are, which take 2 * directions * estimates calls of the closure (their circuits are billed as any
+        others).  This is Spall's advice (1998): choose the change that one can afford in early steps,
+        not the rate.  Raises ValueError where every slope is zero.
+        """
+        move = check_real("move", move, minimum=0.0, exclusive=True)
+        estimates = check_integer("estimates", estimates, minimum=1)
+        with self._nothing_lost(closure) as (weights, start):
+            found = [self._estimate(closure, weights, start)[0] for _ in range(estimates)]
+            _put_back(weights, start)
+            rates = [self._rate(group, move, weights, found) for group in self.param_groups]
+        for group, rate in zip(self.param_groups, rates):
+            group["lr"] = rate
+
+    def _rate(self, group: dict, move: float, weights: list, found: list) -> float:
+        """The lr at which the next step moves the weights of a group by ``move`` on average."""
+        own = [slope for slopes in found for (other, _), slope in zip(weights, slopes) if other is group]
+        if not own:
+            return group["lr"]  # a frozen group
+        size = float(torch.cat([slope.flatten().double() for slope in own]).abs().mean())
+        if size == 0:
+            raise ValueError(
+                "closure must return losses that differ from one direction to its opposite; all were equal"
+            )
+        return move / (size * self._decay(group))
+
+    def _estimate(self, closure: Callable, weights: list, start: list) -> tuple[list[torch.Tensor], float]:
+        """The slope of every weight, and the mean of the losses; leaves the weights displaced."""
+        slopes, losses = [torch.zeros_like(old) for old in start], []
+        for _ in range(self.directions):
+            signs = self._signs(start)
+            pair = []
+            for side in (1, -1):
+                for (group, weight), old, sign in zip(weights, start, signs):
+                    weight.copy_(old + side * self._gains(group)[1] * sign)
+                pair.append(_loss(closure))
+            for (group, _), slope, sign in zip(weights, slopes, signs):
+                slope += (pair[0] - pair[1]) / (2 * self._gains(group)[1] * self.directions) * sign
+            losses += pair
+        return slopes, math.fsum(losses) / len(losses)
+
+    def _signs(self, like: list[torch.Tensor]) -> list[torch.Tensor]:
+        """A random sign for every weight: one row of draws, however the weights are grouped."""
+        sizes = [weight.numel() for weight in like]
+        signs = 2 * torch.randint(2, (sum(sizes),), generator=self.generator, device=self.generator.device) - 1
+        return [part.view(weight.shape).to(weight) for part, weight in zip(signs.split(sizes), like)]
+
+    def _gains(self, group: dict) -> tuple[float, float]:
+        """a_k and c_k of a group."""
+        return group["lr"] * self._decay(group), group["c"] / (self.k + 1) ** group["gamma"]
+
+    def _decay(self, group: dict) -> float:
+        """a_k / lr."""
+        ahead = 1 + group["stability"]
+        return (ahead / (self.k + ahead)) ** group["alpha"]
+
+    def _accept(self, loss: float, weights: list, start: list) -> float:
+        """Keep a step that is not much worse than the last accepted one, else undo it; the loss that counts."""
+        if self.accepted is not None and loss > self.accepted + self.blocking:
+            _put_back(weights, start)
+        else:
+            self.accepted = loss
+        return self.accepted
+
+    @contextmanager
+    def _nothing_lost(self, closure: Callable) -> Iterator[tuple[list, list]]:
+        """The trainable weights, with their groups, and copies of them: an error inside puts all back."""
+        if not callable(closure):
+            raise TypeError(f"closure must be a function that returns the loss; got {shown(closure)}")
+        weights = [(group, w) for group in self.param_groups for w in group["params"] if w.requires_grad]
+        if not weights:
+            raise ValueError("params must hold a weight with requires_grad=True; got none")
+        start, drawn = [weight.clone() for _, weight in weights], self.generator.get_state()
+        try:
+            yield weights, start
+        except BaseException:  # an interrupt from the keyboard, too
+            _put_back(weights, start)
+            self.generator.set_state(drawn)
+            raise
+
+    def state_dict(self) -> dict:
+        """torch's own, and under "spall" what the next step needs: k, the generator, the accepted loss."""
+        own = {name: getattr(self, name) for name in KEPT}
+        return super().state_dict() | {"spall": own | {"generator": self.generator.get_state()}}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Go on where `state_dict` was taken, bit for bit; the options come from there, too."""
+        if "spall" not in state_dict:
+            raise ValueError(f"state_dict must come from an SPSAOptimizer; got one with {sorted(state_dict)}")
+        own = state_dict["spall"]
+        super().load_state_dict(state_dict)
+        self.generator.set_state(own["generator"].cpu())
+        for name in KEPT:
+            setattr(self, name, own[name])
+
+    def __getstate__(self) -> dict:
+        """For copies and pickles: torch's own would drop k and the generator."""
+        return super().__getstate__() | {name: getattr(self, name) for name in (*KEPT, "generator")}
+
+    def __repr__(self) -> str:
+        options = f"directions={self.directions}, blocking={self.blocking}, k={self.k}"
+        return super().__repr__().replace("SPSAOptimizer (", f"SPSAOptimizer ({options}", 1)
+
+
+def _check_group(group: dict) -> None:
+    """Refuse weights and options of a group that the algorithm cannot work with."""
+    for weight in group["params"]:
+        if not weight.is_floating_point():
+            raise TypeError(f"params must be real floating weights; got {weight.dtype}")
+    for name in ("lr", "alpha", "gamma", "stability"):
+        group[name] = check_real(name, group[name], minimum=0.0)
+    group["c"] = check_real("c", group["c"], minimum=0.0, exclusive=True)
+
+
+def _put_back(weights: list, start: list) -> None:
+    """The weights as they were, from copies: w + c - c need not be w."""
+    for (_, weight), old in zip(weights, start):
+        weight.copy_(old)
+
+
+def _loss(closure: Callable) -> float:
+    """One evaluation, as a finite number."""
+    try:
+        loss = closure()
+    except RuntimeError as error:
+        if "does not require grad" not in str(error):
+            raise
+        raise RuntimeError(
+            "closure must call backward only if torch.is_grad_enabled(): SPSAOptimizer asks for losses alone, "
+            "under torch.no_grad()"
+        ) from error
+    if isinstance(loss, torch.Tensor) and loss.numel() == 1 and not loss.is_complex():
+        loss = loss.item()
+    check_instance("closure's loss", loss, numbers.Real, "a real number or a tensor that holds one")
+    if not math.isfinite(loss):
+        raise ValueError(f"closure must return a finite loss; got {loss}: the weights are as before the step")
+    return float(loss)
