@@ -6,6 +6,8 @@ import math
 
 import torch
 from qiskit import QuantumCircuit
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import nn
 from torch.autograd.function import once_differentiable
 
@@ -17,6 +19,9 @@ from .program import StepProgram
 from .runner import Circuits
 
 __all__ = ["QRNN", "QuantumRecurrentLayer"]
+
+NO_STATE = torch.empty(0, dtype=torch.uint8)
+"""The extra state of a layer without generators."""
 
 
 class QuantumRecurrentLayer(nn.Module):
@@ -30,6 +35,11 @@ class QuantumRecurrentLayer(nn.Module):
     ``backend`` says where circuits run (default `ExactBackend`), ``gradient`` how they are
     differentiated (default `Autograd` on the exact backend, `ParameterShift` elsewhere).  Only
     `Autograd` differentiates through a state.  ``cost`` is the layer's `CostLedger`.
+
+    A ``state_dict`` holds the states of the backend's and the estimator's generators, so that training
+    goes on from it bit for bit; they go only to a backend or estimator of the same class, and overrule its
+    seed.  Should a backward pass fail (a lost job), torch may have added to the ``.grad`` of layers behind
+    this one already: call ``zero_grad`` before you repeat it.
     """
 
     def __init__(
@@ -56,13 +66,50 @@ class QuantumRecurrentLayer(nn.Module):
             size = 2**self.program.memory
             check_tensor("state", state, (angles.shape[0], size, size), complex_too=True)
         circuits = Circuits(self.program, self.backend, self.cost, state)
-        if isinstance(self.gradient, Autograd):
-            return circuits.forward(angles)
-        return _Estimated.apply(angles, circuits, self.gradient)
+        graph = torch.is_grad_enabled()
+        # Constants that a first call leaves for later ones must not be inference tensors.
+        with torch.inference_mode(False), torch.set_grad_enabled(graph):
+            if isinstance(self.gradient, Autograd):
+                return circuits.forward(angles)
+            return _Estimated.apply(angles, circuits, self.gradient)
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
-        """Circuits of one forward and one backward pass over a batch."""
+        """Circuits, at most, of one forward and one backward pass over a batch."""
         return batch * (1 + self.gradient.circuits(self.program, time_steps))
+
+    def get_extra_state(self) -> torch.Tensor:
+        """States of the generators, by owner, in one tensor of bytes (those of a safetensors file).
+
+        torch keeps it in the ``state_dict`` under ``_extra_state``.  Whatever backend or estimator has an
+        attribute ``generator``, a torch.Generator, is covered; without any the tensor is empty.
+        """
+        states = {owner: generator.get_state() for owner, generator in self._generators().items()}
+        return torch.frombuffer(bytearray(save(states)), dtype=torch.uint8) if states else NO_STATE.clone()
+
+    def set_extra_state(self, state: torch.Tensor) -> None:
+        """Give back the generators' states, where the owner is of the class and on the kind of device that had them."""
+        check_instance("_extra_state", state, torch.Tensor, "the tensor of get_extra_state")
+        content = state.to("cpu", torch.uint8).numpy().tobytes()  # also after a cast of the whole state_dict
+        try:
+            states = load(content) if content else {}
+        except SafetensorError as error:
+            raise ValueError(
+                f"_extra_state must be the tensor of get_extra_state; got a damaged one: {error}"
+            ) from error
+        for owner, generator in self._generators().items():
+            if owner in states and states[owner].shape == generator.get_state().shape:
+                generator.set_state(states[owner])
+
+    def _generators(self) -> dict[str, torch.Generator]:
+        """The generators of backend and estimator, by role and class of their owner."""
+        owners = {"backend": self.backend, "gradient": self.gradient}
+        found = {f"{role} {type(owner).__name__}": getattr(owner, "generator", None) for role, owner in owners.items()}
+        return {owner: generator for owner, generator in found.items() if isinstance(generator, torch.Generator)}
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *others) -> None:
+        """torch's own, where a state_dict of before there was an extra state (weights alone) is complete, too."""
+        state_dict.setdefault(prefix + "_extra_state", NO_STATE.clone())
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
         program = self.program

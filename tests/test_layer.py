@@ -10,6 +10,7 @@ import pytest
 import torch
 from qiskit_aer.primitives import SamplerV2
 from reference import random_angles, random_state
+from safetensors.torch import save
 from torch.func import functional_call
 
 from qrnn_helpers import ExactBackend, SamplerBackend, ShotBackend
@@ -18,6 +19,7 @@ from qrnn_helpers.estimators import SPSA, Autograd, ParameterShift
 from qrnn_helpers.layer import QRNN, QuantumRecurrentLayer
 
 STEP = rotation_step(1, 1)
+GENERATORS = "layer._extra_state"
 NAN, INF = float("nan"), float("inf")
 
 
@@ -119,6 +121,80 @@ def test_estimators_refuse_second_derivatives():
         slope.sum().backward()
 
 
+def test_autograd_has_second_derivatives():
+    layer = QuantumRecurrentLayer(STEP)
+    angles = random_angles(STEP, 1, 2, seed=1)
+    along = torch.linspace(-1, 1, angles.numel(), dtype=torch.float64).view_as(angles)
+    far = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(lambda s: layer(angles + s[0] * along + s[1] * along**2)[0], (far,))
+
+
+@pytest.mark.parametrize("estimator", EXACT[:2], ids=["Autograd", "ParameterShift"])
+def test_gradients_accumulate(estimator):
+    """Two half batches are one batch."""
+    whole, halves = network(gradient=estimator()), network(gradient=estimator())
+    whole(series(4))[0].square().sum().backward()
+    for half in series(4).split(2):
+        halves(half)[0].square().sum().backward()
+    for one, two in zip(whole.parameters(), halves.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad)
+
+
+@pytest.mark.parametrize("estimator", EXACT, ids=["Autograd", "ParameterShift", "SPSA"])
+def test_behind_a_frozen_encoder_no_gradient_circuits_run(estimator):
+    model = network(gradient=estimator())
+    model.encoder.requires_grad_(False)
+    model(series())[0].square().sum().backward()
+    assert model.layer.cost.circuits == 2  # the forward pass
+    assert model.encoder.weight.grad is None and model.encoder.bias.grad is None
+    assert model.decoder.weight.grad.abs().max() > 0
+
+
+def test_every_backward_pass_estimates_anew():
+    model = network(gradient=SPSA(seed=1))
+    loss, slopes = model(series())[0].square().sum(), []
+    for _ in range(2):
+        model.zero_grad()
+        loss.backward(retain_graph=True)
+        slopes.append(model.encoder.weight.grad.clone())
+    assert not torch.equal(*slopes)
+    assert model.layer.cost.circuits == 2 + 2 * 2 * 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS, ids=["exact", "shots", "aer"])
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_pass_without_a_graph_leaves_training_possible(mode, backend):
+    """What the first call leaves for later ones must not be tensors that autograd refuses."""
+    model = network(backend=backend())
+    with mode():
+        y, _ = model(series())
+    assert not y.requires_grad and model.layer.cost.circuits == 2
+    model(series())[0].sum().backward()
+    assert model.encoder.weight.grad.abs().max() > 0
+
+
+def test_weights_may_be_given_from_outside():
+    model = network(gradient=ParameterShift())
+    weights = {name: (weight.detach() * 1.1).requires_grad_() for name, weight in model.named_parameters()}
+    y, _ = functional_call(model, weights, (series(),))
+    y.square().sum().backward()
+    assert all(weight.grad.abs().max() > 0 for weight in weights.values())
+    assert all(weight.grad is None for weight in model.parameters())
+    assert not torch.equal(y, model(series())[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS[:2], ids=["exact", "shots"])
+@pytest.mark.parametrize("estimator", EXACT[1:], ids=["ParameterShift", "SPSA"])
+def test_a_model_may_change_its_dtype_and_be_moved(backend, estimator):
+    model = network(backend=backend(), gradient=estimator())
+    for change, dtype in ((lambda m: m.float(), torch.float32), (lambda m: m.to(torch.float64), torch.float64)):
+        assert change(model).to("cpu") is model
+        y, _ = model(series().to(dtype))
+        y.sum().backward()
+        assert y.dtype == model.encoder.weight.grad.dtype == dtype
+        model.zero_grad()
+
+
 @pytest.mark.parametrize("backend", BACKENDS, ids=["exact", "shots", "aer"])
 @pytest.mark.parametrize("estimator", EXACT[1:], ids=["ParameterShift", "SPSA"])
 def test_every_strategy_trains_on_every_backend(backend, estimator):
@@ -141,22 +217,132 @@ def test_repr_says_what_runs():
     text = repr(network(backend=ShotBackend(20), gradient=SPSA(c=0.2, directions=3)))
     for part in ("memory=1", "readout=1", "angles=13", "shots=20", "c=0.2, directions=3"):
         assert part in text
+    assert "in_features=3, out_features=13" in text and "in_features=2, out_features=2" in text
+    assert "0x" not in text  # no addresses: equal networks say the same
 
 
 # ---------------------------------------------------------------- keeping, copying
 
 
-def test_state_dict_holds_the_weights_and_nothing_else():
-    model = network(skip=True)
-    wanted = {f"{part}.{kind}" for part in ("encoder", "decoder", "skip") for kind in ("weight", "bias")}
-    assert set(model.state_dict()) == wanted
+def through_a_file(state: dict) -> dict:
     stream = io.BytesIO()
-    torch.save(model.state_dict(), stream)
+    torch.save(state, stream)
     stream.seek(0)
+    return torch.load(stream, weights_only=True)
+
+
+def test_state_dict_holds_the_weights_and_the_generators_and_nothing_else():
+    model = network(skip=True)
+    weights = {f"{part}.{kind}" for part in ("encoder", "decoder", "skip") for kind in ("weight", "bias")}
+    assert set(model.state_dict()) == weights | {GENERATORS}
+    assert model.state_dict()[GENERATORS].shape == (0,)  # exact: there are no generators
     other = network(skip=True, seed=2)
     assert not torch.equal(other(series())[0], model(series())[0])
-    other.load_state_dict(torch.load(stream))
+    other.load_state_dict(through_a_file(model.state_dict()))
     assert torch.equal(other(series())[0], model(series())[0])
+
+
+class OwnBackend(ExactBackend):
+    """A reader's: exact probabilities with noise of its own."""
+
+    def __init__(self, seed):
+        super().__init__()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def run(self, program, gate_angles, state=None):
+        probabilities, state = super().run(program, gate_angles, state)
+        return probabilities + 1e-3 * torch.rand(probabilities.shape, generator=self.generator), state
+
+
+DRAWING = [lambda s: ShotBackend(20, seed=s), lambda s: aer(seed=s), OwnBackend]
+
+
+def update(model) -> bytes:
+    """A forward and a backward pass: all that was drawn, as bytes."""
+    model.zero_grad()
+    y, _ = model(series())
+    y.square().sum().backward()
+    return y.detach().numpy().tobytes() + model.encoder.weight.grad.numpy().tobytes()
+
+
+@pytest.mark.parametrize("backend", DRAWING, ids=["shots", "aer", "own"])
+def test_generators_come_back_with_the_state_dict(backend):
+    model = network(backend=backend(1), gradient=SPSA(seed=2))
+    update(model)
+    state = through_a_file(model.state_dict())
+    wanted = [update(model), update(model)]
+    other = network(backend=backend(8), gradient=SPSA(seed=9), seed=7)
+    assert update(other) not in wanted
+    assert str(other.load_state_dict(state)) == "<All keys matched successfully>"
+    assert [update(other), update(other)] == wanted
+
+
+def test_a_state_dict_is_a_snapshot():
+    model = network(backend=ShotBackend(20, seed=1), gradient=SPSA(seed=2))
+    state = model.state_dict()
+    before = state[GENERATORS].clone()
+    update(model)
+    assert torch.equal(state[GENERATORS], before) and not torch.equal(model.state_dict()[GENERATORS], before)
+
+
+def test_older_and_foreign_state_dicts_load_and_give_what_fits():
+    """Strict, too: weights always, a generator's state only to the same class of backend or estimator."""
+    source = network(backend=ShotBackend(20, seed=1), gradient=SPSA(seed=2))
+    state = source.state_dict()
+    old = {name: value for name, value in state.items() if name != GENERATORS}
+    for given, taken in ((old, False), (state, True), ({n: v.double() for n, v in state.items()}, True)):
+        model = network(backend=aer(seed=3), gradient=SPSA(seed=4), seed=5)
+        shots = model.layer.backend.generator.get_state()
+        model.load_state_dict(given, strict=True)
+        assert torch.equal(model.encoder.weight, source.encoder.weight)
+        assert torch.equal(model.layer.backend.generator.get_state(), shots)
+        directions = [m.layer.gradient.generator.get_state() for m in (model, source)]
+        assert torch.equal(*directions) == taken
+    on_a_gpu = save({"gradient SPSA": torch.zeros(16, dtype=torch.uint8)})  # a generator of another kind
+    model.load_state_dict({**state, GENERATORS: torch.frombuffer(bytearray(on_a_gpu), dtype=torch.uint8)})
+    network(gradient=ParameterShift()).load_state_dict(state)
+    source.load_state_dict(network().state_dict())
+    assert len(old) == len(state) - 1  # what was given is as it was
+
+
+def test_other_missing_and_unknown_keys_are_still_refused():
+    state = network().state_dict()
+    with pytest.raises(RuntimeError, match=r'Missing key.*"encoder.bias"'):
+        network().load_state_dict({name: value for name, value in state.items() if name != "encoder.bias"})
+    with pytest.raises(RuntimeError, match='Unexpected key.*"colour"'):
+        network().load_state_dict({**state, "colour": state["encoder.bias"]})
+    bare = QuantumRecurrentLayer(STEP, backend=ShotBackend(5, seed=1))
+    assert list(bare.state_dict()) == ["_extra_state"]
+    bare.load_state_dict({})
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        ({"backend": 1}, TypeError, "_extra_state must be the tensor of get_extra_state; got.*dict"),
+        (torch.ones(5, dtype=torch.uint8), ValueError, "_extra_state must be.*got a damaged one"),
+    ],
+)
+def test_a_spoilt_extra_state_is_named(value, error, words):
+    with pytest.raises(error, match=words):
+        QuantumRecurrentLayer(STEP, gradient=SPSA()).load_state_dict({"_extra_state": value})
+
+
+def test_layers_may_share_one_generator():
+    def pair(seed):
+        shared = torch.Generator().manual_seed(seed)
+        return torch.nn.ModuleList(
+            network(backend=ShotBackend(20, shared), gradient=SPSA(seed=shared), seed=n) for n in (1, 2)
+        )
+
+    one, other = pair(1), pair(2)
+    update(one[0])
+    other.load_state_dict(through_a_file(one.state_dict()))
+    twin = copy.deepcopy(one)
+    assert twin[0].layer.backend.generator is twin[1].layer.gradient.generator
+    wanted = [update(one[1]), update(one[0])]
+    for models in (other, twin):
+        assert [update(models[1]), update(models[0])] == wanted
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
@@ -170,6 +356,10 @@ def test_a_model_may_be_copied_and_pickled(again):
         y.sum().backward()
         z.sum().backward()
     assert torch.equal(model.encoder.weight.grad, twin.encoder.weight.grad)
+    assert twin.layer.backend.generator is not model.layer.backend.generator
+    twin(series())  # a draw of the copy's own
+    states = [m.layer.backend.generator.get_state() for m in (model, twin)]
+    assert not torch.equal(*states)
 
 
 def test_the_step_may_change_later_without_harm():

@@ -2,16 +2,21 @@
 
 import json
 import os
+from collections import OrderedDict, namedtuple
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 
-from qrnn_helpers import data, store
+from qrnn_helpers import QRNN, SPSA, ShotBackend, SPSAOptimizer, data, rotation_step, store
 from qrnn_helpers.data import SPLIT, ks22, largest_residual
 from qrnn_helpers.ks import ks1d
 from qrnn_helpers.provenance import package_version, provenance
-from qrnn_helpers.store import checksum, load, read_json, save, verify, write_json
+from qrnn_helpers.store import checksum, load, load_state, read_json, save, save_state, verify, write_json
 
 ATTRIBUTES = {
     "none": None,
@@ -176,6 +181,190 @@ def test_provenance_can_be_stored():
     assert facts["versions"]["numpy"] == np.__version__
     assert set(facts) == {"code", "versions", "machine"}
     assert package_version("no-such-package") == "not installed"
+
+
+# --- states of training -------------------------------------------------------------------
+
+
+def same(one: object, two: object) -> bool:
+    """Equal in type, structure, order, dtype and every bit."""
+    if isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor):
+        raw = [
+            part.detach().clone(memory_format=torch.contiguous_format).flatten().view(torch.uint8)
+            for part in (one, two)
+        ]
+        return one.dtype == two.dtype and one.shape == two.shape and torch.equal(*raw)
+    if type(one) is not type(two):
+        return False
+    if isinstance(one, dict):
+        pairs = zip(one.items(), two.items(), strict=True)
+        return len(one) == len(two) and all(same(a, c) and same(b, d) for (a, b), (c, d) in pairs)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return repr(one) == repr(two)
+
+
+DTYPES = [
+    *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex128, torch.complex64),
+    *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+]
+
+
+@st.composite
+def tensors(draw):
+    shape = draw(st.lists(st.integers(0, 3), max_size=3))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 99)))
+    made = 50 * torch.randn(shape, generator=generator, dtype=torch.complex128)
+    dtype = draw(st.sampled_from(DTYPES))
+    made = made if dtype.is_complex else made.real
+    return made.to(dtype).transpose(0, -1) if made.dim() > 1 else made.to(dtype)
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | tensors()
+KEYS = st.integers(0, 3) | st.text(st.sampled_from("a/1'_"), max_size=3) | st.just("__metadata__")
+STATES = st.recursive(
+    PLAIN,
+    lambda part: st.lists(part, max_size=3) | st.lists(part, max_size=3).map(tuple) | st.dictionaries(KEYS, part),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(STATES)
+def test_any_state_comes_back_as_it_was(tmp_path_factory, state):
+    path = tmp_path_factory.getbasetemp() / "any.safetensors"
+    save_state(state, path)
+    assert same(load_state(path), state)
+
+
+def test_tensors_come_back_bare_with_memory_of_their_own(tmp_path):
+    path, weight = tmp_path / "a.safetensors", torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
+    state = OrderedDict(
+        weight=weight, tied=weight, view=weight.T, row=weight[0], conjugate=torch.ones(2).cfloat().conj()
+    )
+    save_state(state, path)
+    back = load_state(path)
+    assert type(back) is dict and list(back) == list(state)
+    for name, tensor in state.items():
+        assert type(back[name]) is torch.Tensor and not back[name].requires_grad
+        assert torch.equal(back[name], tensor.detach())
+    back["weight"].fill_(9.0)
+    assert torch.equal(back["tied"], weight.detach()) and same(load_state(path)["weight"], weight.detach())
+
+
+def test_a_state_is_a_plain_safetensors_file_with_named_entries(tmp_path):
+    path, state = (
+        tmp_path / "a.safetensors",
+        {"model": {"encoder.weight": torch.ones(2, 3)}, "optimizer": [torch.zeros(1)]},
+    )
+    save_state(state, path)
+    entries = load_file(path)
+    assert set(entries) == {"model/encoder.weight", "optimizer/0"}
+    assert torch.equal(entries["model/encoder.weight"], torch.ones(2, 3))
+    save_state(state, tmp_path / "b.safetensors")
+    assert checksum(path) == checksum(tmp_path / "b.safetensors")
+
+
+Pair = namedtuple("Pair", "a b")
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"model": {"a": object()}}, r"state\['model'\]\['a'\] must be a tensor, number.*got <object.*\(object\)"),
+        ([1, (2, np.float64(0.1))], r"state\[1\]\[1\] must be a tensor.*float64"),
+        (np.ones(2), "state must be a tensor.*ndarray"),
+        ({1j: 1}, "state must have strings and ints as keys; got 1j"),
+        ({"a": {True: 1}}, r"state\['a'\] must have strings and ints as keys; got True"),
+        ({"a": {1, 2}}, "must be a tensor.*set"),
+        (Pair(1, 2), "must be a tensor.*Pair"),
+        (1j, "must be a tensor.*complex"),
+        (b"a", "must be a tensor.*bytes"),
+        (torch.float64, "must be a tensor.*dtype"),
+        (torch.eye(2).to_sparse(), "state must be a dense tensor with values; got torch.sparse_coo on cpu"),
+        ([torch.empty(2, device="meta")], r"state\[0\] must be a dense tensor with values; got torch.strided on meta"),
+        (torch.empty(2, dtype=torch.bits8), "state must hold tensors of dtypes that safetensors knows; got.*bits8"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",  # not every state can be shown
+)
+def test_what_no_state_can_hold_is_named_by_its_place(state, words, tmp_path):
+    with pytest.raises(TypeError, match=words):
+        save_state(state, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_damage_to_a_state_is_seen(tmp_path):
+    path = tmp_path / "a.safetensors"
+    state = {"w": torch.randn(20, generator=torch.Generator().manual_seed(1)), "k": 3, "name": "λ", "rate": 0.1}
+    save_state(state, path)
+    whole = path.read_bytes()
+    spoilt = [flipped(whole, place) for place in range(0, len(whole), 3)]
+    for damaged in (b"", b"not a file", whole[: len(whole) // 2], whole[:-1], whole + b"\0", *spoilt):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"a\.safetensors is damaged or no file of save_state"):
+            load_state(path)
+    save_file({"w": torch.ones(1)}, path)
+    with pytest.raises(ValueError, match=r"a\.safetensors is damaged or no file of save_state"):
+        load_state(path)
+    with pytest.raises(FileNotFoundError, match=r"none\.safetensors"):
+        load_state(tmp_path / "none.safetensors")
+    with pytest.raises(TypeError, match="path must be"):
+        save_state(state, 3)
+
+
+def test_a_failed_write_leaves_the_old_state(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save_state({"k": 1}, path)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_state({"k": 2}, path)
+    assert load_state(path) == {"k": 1} and len(list(tmp_path.iterdir())) == 1
+
+
+def session(method: str, seed: int) -> tuple[QRNN, torch.optim.Optimizer]:
+    """A network with shots and its optimiser, all of whose seeds are made from one."""
+    backend, gradient = ShotBackend(30, seed=seed), SPSA(directions=2, seed=seed + 1) if method == "Adam" else None
+    model = QRNN(1, 1, rotation_step(1, 1), backend=backend, gradient=gradient, seed=seed + 2)
+    if method == "Adam":
+        return model, torch.optim.Adam(model.parameters(), lr=0.05, betas=(0.8, 0.99))
+    options = {"blocking": 0.1, "directions": 2, "seed": seed + 3} if method == "blocking" else {"seed": seed + 3}
+    return model, SPSAOptimizer(model.parameters(), lr=0.1, c=0.2, **options)
+
+
+def go_on(model: QRNN, optimizer: torch.optim.Optimizer, updates: int) -> list[bytes]:
+    """So many updates; the losses and the weights afterwards, as bytes."""
+    x = torch.linspace(-1, 1, 12).view(4, 3, 1)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (model(x)[0] - x).square().mean()
+        if torch.is_grad_enabled():
+            loss.backward()
+        return loss
+
+    losses = [optimizer.step(closure).detach() for _ in range(updates)]
+    return [part.numpy().tobytes() for part in (*losses, *(weight.detach() for weight in model.parameters()))]
+
+
+@pytest.mark.parametrize("method", ["Adam", "SPSAOptimizer", "blocking"])
+def test_interrupted_training_ends_as_if_it_had_not_been(method, tmp_path):
+    """Saved after four updates, everything made anew from other seeds, loaded: equal bytes six updates later."""
+    whole, first, second = session(method, 1), session(method, 1), session(method, 70)
+    go_on(*whole, 4)
+    go_on(*first, 4)
+    parts = {"model": first[0].state_dict(), "optimizer": first[1].state_dict()}
+    save_state(parts, tmp_path / "a.safetensors")
+    state = load_state(tmp_path / "a.safetensors")
+    assert same({name: dict(part) for name, part in parts.items()}, state)
+    for part, own in zip(second, state.values(), strict=True):
+        part.load_state_dict(own)
+    wanted = go_on(*whole, 6)
+    assert go_on(*second, 6) == wanted
+    assert go_on(*session(method, 70), 6) != wanted
 
 
 # --- the committed data set ---------------------------------------------------------------
