@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import ParameterVector, Qubit
 
 from .checks import check_integer
+from .limits import check_gates
 
 __all__ = ["check_step", "rotation_step", "reuploading_step", "unroll"]
 
@@ -20,9 +21,7 @@ def rotation_step(memory: int = 2, readout: int = 2, layers: int = 1) -> Quantum
     controlled by q_i and acts on q_i+1.  A layer has 7n - 1 angles for n qubits, numbered in gate
     order, and every layer has angles of its own.
     """
-    step, qubits = _blank(memory, readout)
-    layers = check_integer("layers", layers, minimum=1)
-    angles = iter(ParameterVector("angle", layers * (7 * len(qubits) - 1)))
+    step, qubits, angles = _blank(memory, readout, layers, lambda n: 7 * n - 1)
     for _ in range(layers):
         _euler(step, qubits, angles)
         for control, target in zip(qubits, qubits[1:]):
@@ -44,10 +43,8 @@ def reuploading_step(memory: int = 2, readout: int = 2, layers: int = 1) -> Quan
     5n angles; for n = 2 it stays open (7 angles).  Where an encoder feeds every layer, the data
     enter the circuit once a layer ("re-uploading"; Pérez-Salinas et al. 2020).
     """
-    step, qubits = _blank(memory, readout)
-    layers = check_integer("layers", layers, minimum=1)
+    step, qubits, angles = _blank(memory, readout, layers, lambda n: 5 * n if n > 2 else 7)
     pairs = list(zip(qubits, qubits[1:])) + ([(qubits[-1], qubits[0])] if len(qubits) > 2 else [])
-    angles = iter(ParameterVector("angle", layers * (2 * len(qubits) + 3 * len(pairs))))
     for _ in range(layers):
         for qubit in qubits:
             step.ry(next(angles), qubit)
@@ -67,17 +64,18 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     """
     check_step(step)
     time_steps = check_integer("time_steps", time_steps, minimum=1)
+    readout = next(register for register in step.qregs if register.name == "readout")
+    check_gates("time_steps", time_steps * (len(step.data) + 2 * readout.size), f"{time_steps}")
     parameters = list(step.parameters)
     angles = ParameterVector("angles", time_steps * len(parameters))
     circuit = QuantumCircuit(step.qubits, *step.qregs)  # registers may be laid over loose qubits
-    memory_readout = {register.name: register for register in step.qregs}
     for t in range(time_steps):
         own = angles[t * len(parameters) : (t + 1) * len(parameters)]
         circuit.compose(step.assign_parameters(dict(zip(parameters, own))), inplace=True)
-        outcome = ClassicalRegister(memory_readout["readout"].size, f"t{t}")
+        outcome = ClassicalRegister(readout.size, f"t{t}")
         circuit.add_register(outcome)
-        circuit.measure(memory_readout["readout"], outcome)
-        circuit.reset(memory_readout["readout"])
+        circuit.measure(readout, outcome)
+        circuit.reset(readout)
     return circuit
 
 
@@ -98,13 +96,21 @@ def check_step(step: QuantumCircuit) -> tuple[list[int], list[int]]:
     return places[0], places[1]
 
 
-def _blank(memory: int, readout: int) -> tuple[QuantumCircuit, list[Qubit]]:
-    """An empty step circuit and its qubits in the order m0 r0 m1 r1 ..."""
-    registers = (
-        QuantumRegister(check_integer("memory", memory, minimum=1), "memory"),
-        QuantumRegister(check_integer("readout", readout, minimum=1), "readout"),
-    )
-    return QuantumCircuit(*registers), [q for pair in zip_longest(*registers) for q in pair if q is not None]
+def _blank(
+    memory: int, readout: int, layers: int, angles: Callable[[int], int]
+) -> tuple[QuantumCircuit, list[Qubit], Iterator]:
+    """An empty step circuit, its qubits in the order m0 r0 m1 r1 ..., and its Parameters.
+
+    ``angles(n)``: angles, and gates, that a layer has on n qubits.
+    """
+    memory = check_integer("memory", memory, minimum=1)
+    readout = check_integer("readout", readout, minimum=1)
+    layers = check_integer("layers", layers, minimum=1)
+    count = layers * angles(memory + readout)
+    check_gates("memory, readout and layers", count, f"{memory}, {readout} and {layers}")
+    registers = (QuantumRegister(memory, "memory"), QuantumRegister(readout, "readout"))
+    qubits = [q for pair in zip_longest(*registers) for q in pair if q is not None]
+    return QuantumCircuit(*registers), qubits, iter(ParameterVector("angle", count))
 
 
 def _euler(step: QuantumCircuit, qubits: list[Qubit], angles: Iterator) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import torch
 
 from .backends import Backend, advance, ground, kraus_operators, refuse_state
-from .checks import check_integer, check_one_of, torch_generator
+from .checks import check_integer, check_one_of, check_tensor, torch_generator
+from .limits import check_bytes
 from .program import StepProgram
 
 __all__ = ["ShotBackend"]
@@ -31,13 +32,16 @@ class ShotBackend(Backend):
 
     def run(self, program, gate_angles, state=None):
         refuse_state(self, state)
+        self._check_room(program, *gate_angles.shape[:2])
         return self._frequencies(kraus_operators(program, gate_angles, self.dtype), gate_angles.dtype), None
 
     def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):
         # The outcomes from ``first`` on start from the memory's exact state there, a mixture of its
         # eigenstates: the joint distribution is the true one, and the steps before need not be drawn.
         refuse_state(self, state)
-        kraus = kraus_operators(program, gate_angles, self.dtype)
+        circuits, time_steps = replaced.shape[:2].numel(), gate_angles.shape[1] - first
+        self._check_room(program, circuits, time_steps)
+        kraus = kraus_operators(program, gate_angles, self.dtype, more=circuits * time_steps)
         rho = ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
         for own in kraus[:, :first].unbind(1):
             rho = advance(own, rho)[1]
@@ -48,8 +52,21 @@ class ShotBackend(Backend):
 
     def histories(self, program: StepProgram, gate_angles: torch.Tensor) -> torch.Tensor:
         """The outcomes of every single shot, (batch, shots, time), int64; sorted by history."""
+        check_tensor("gate_angles", gate_angles, ("batch", "time", len(program.occurrences)))
+        batch, time_steps, _ = gate_angles.shape
+        self._check_room(program, batch, time_steps, listed=batch * time_steps * self.shots)
         chunks = self._chunks(kraus_operators(program, gate_angles, self.dtype))
         return torch.cat([_histories(_branches(kraus, self.shots, self.generator), self.shots) for kraus in chunks])
+
+    def _check_room(self, program: StepProgram, circuits: int, time_steps: int, listed: int = 0) -> None:
+        """Refuse more shots than there is memory for; ``listed``: outcomes that are kept one by one."""
+        together = min(circuits, self._together())
+        outcomes, size = 2**program.readout, 2**program.memory
+        nodes = min(self.shots, outcomes ** min(time_steps - 1, 64) * size)
+        # Eight numbers a shot; states before and after, their squares, and five numbers for each branch.
+        branch = 2 * size * self.dtype.itemsize + 5 * 8
+        needed = together * (64 * self.shots + nodes * (outcomes * branch + size * self.dtype.itemsize)) + 24 * listed
+        check_bytes("shots", needed, f"{self.shots} of {circuits} circuits with {time_steps} steps")
 
     def _frequencies(self, kraus: torch.Tensor, dtype: torch.dtype, rho: torch.Tensor | None = None) -> torch.Tensor:
         """Relative frequencies (circuits, time, R) of the outcomes of each step."""
@@ -63,7 +80,10 @@ class ShotBackend(Backend):
 
     def _chunks(self, kraus: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """A few circuits at a time, so that their shots fit the processor's cache."""
-        return kraus.split(max(1, 2**15 // self.shots))
+        return kraus.split(self._together())
+
+    def _together(self) -> int:
+        return max(1, 2**15 // self.shots)
 
 
 @torch.no_grad()

@@ -1,0 +1,91 @@
+"""Work that does not fit is refused at once, with the bytes or gates that it would need."""
+
+import re
+import time
+
+import pytest
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
+from reference import registers
+
+from qrnn_helpers import ExactBackend, ShotBackend
+from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
+from qrnn_helpers.layer import QuantumRecurrentLayer
+from qrnn_helpers.limits import GATE_LIMIT, MEMORY_LIMIT
+from qrnn_helpers.program import StepProgram
+
+
+def wide(memory: int, readout: int) -> QuantumCircuit:
+    step = QuantumCircuit(*registers(memory, readout, True))
+    step.rx(Parameter("a"), 0)
+    return step
+
+
+def rows(batch: int, time_steps: int) -> torch.Tensor:
+    """Angles of any size that take no memory themselves."""
+    return torch.zeros(1, 1, 1, dtype=torch.float64).expand(batch, time_steps, 1)
+
+
+SMALL = StepProgram(wide(1, 1))
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: StepProgram(wide(15, 15)), f"step .*15 [+] 15 qubits.* {16 * 2**45} bytes"),
+        (lambda: QuantumRecurrentLayer(wide(1, 29)), f"step .*1 [+] 29 qubits.* {16 * 2**31} bytes"),
+        (lambda: QuantumRecurrentLayer(wide(5, 1))(rows(300_000, 2)), r"angles .*\(300000, 2, \.\.\.\).*bytes"),
+        (lambda: ExactBackend().run(SMALL, rows(10**5, 10**4)), "angles .*bytes"),
+        (lambda: ExactBackend(torch.complex64).run(SMALL, rows(10**5, 10**4)), "angles .*bytes"),
+        (
+            lambda: ExactBackend().run_replaced(SMALL, rows(2, 3), 0, rows(10**5, 10**4)),
+            "angles .*10{9} variants.*bytes",
+        ),
+        (lambda: ShotBackend(10**12).run(SMALL, rows(1, 3)), "shots .*10{12} of 1 circuits with 3 steps.*bytes"),
+        (lambda: ShotBackend(10**12).run_replaced(SMALL, rows(1, 3), 0, rows(1, 1)), "shots .*10{12} of.*bytes"),
+        (lambda: ShotBackend(10**7).histories(SMALL, rows(1, 200)), "shots .*10{7} of.*200 steps.*bytes"),
+        (lambda: ShotBackend(10).run(SMALL, rows(10**5, 10**4)), "angles .*bytes"),
+    ],
+)
+def test_memory_is_refused_in_bytes(call, words):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=words) as error:
+        call()
+    assert f"at most {MEMORY_LIMIT} bytes" in str(error.value)
+    assert int(re.findall(r"(\d+) bytes", str(error.value))[-1]) > MEMORY_LIMIT
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: rotation_step(10**6, 1), "memory, readout and layers .* got 1000000, 1 and 1, .* 7000006 gates"),
+        (lambda: rotation_step(1, 10**12), "memory, readout and layers .*gates"),
+        (lambda: reuploading_step(2, 2, layers=10**9), "memory, readout and layers .* 20000000000 gates"),
+        (lambda: unroll(rotation_step(1, 1), 10**9), "time_steps .* got 1000000000, which needs 15000000000 gates"),
+    ],
+)
+def test_gates_are_refused_by_number(call, words):
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match=words) as error:
+        call()
+    assert f"at most {GATE_LIMIT} gates" in str(error.value)
+    assert time.perf_counter() - start < 2
+
+
+def test_the_gradient_counts():
+    """What fits without a gradient may not fit with one."""
+    program = StepProgram(rotation_step(4, 4))
+    fits = MEMORY_LIMIT // program.bytes(1, torch.complex128)
+    assert program.bytes(fits, torch.complex128, graph=True) > MEMORY_LIMIT
+    angles = torch.zeros(1, 1, 55, dtype=torch.float64, requires_grad=True).expand(fits, 1, -1)
+    with pytest.raises(ValueError, match="angles .* with what the gradient needs"):
+        ExactBackend().run(program, angles)
+
+
+@pytest.mark.parametrize("shape", [(3, 13), (1, 3, 12), (1, 0, 13)])
+def test_histories_check_their_angles(shape):
+    program = StepProgram(rotation_step(1, 1))
+    with pytest.raises(ValueError, match=r"gate_angles must have shape \(batch, time, 13\)"):
+        ShotBackend(10).histories(program, torch.zeros(shape).double())
