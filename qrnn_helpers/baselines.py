@@ -10,8 +10,9 @@ import torch
 from sklearn.linear_model import RidgeCV
 from torch import nn
 
-from .checks import check_bytes, check_instance, check_integer, check_tensor, shown, torch_generator
+from .checks import check_instance, check_integer, check_tensor, shown, torch_generator
 from .layer import QRNN
+from .limits import check_bytes
 from .tasks import PatchForecast, check_task
 
 __all__ = ["Baseline", "GRU", "linear_baseline", "persistence", "untrained_circuit"]

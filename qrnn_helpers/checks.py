@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-MEMORY_LIMIT = 8 * 2**30
-"""Bytes that one call may need; above it the call raises."""
+from .limits import check_bytes
 
 
 def shown(value: object, most: int = 200) -> str:
@@ -64,14 +63,6 @@ def check_one_of(name: str, value: Any, allowed: tuple) -> Any:
     if not isinstance(value, tuple({type(each) for each in allowed})) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}; got {shown(value)}")
     return value
-
-
-def check_bytes(name: str, needed: int, words: str) -> None:
-    """Refuse before allocating: `words` say what would need so many bytes."""
-    if needed > MEMORY_LIMIT:
-        raise ValueError(
-            f"{name} must need at most {MEMORY_LIMIT} bytes; got {words}, which needs {shown(needed)} bytes"
-        )
 
 
 def check_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:

@@ -20,10 +20,12 @@ import xarray as xr
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 
-from .checks import shown
+from .checks import check_instance, shown
+from .limits import check_bytes
 
 LITERAL = "python:"  # marks an attribute stored as the text of a Python literal
 SEAL = b"\nsha256 of all bytes before this line: "  # readers of HDF5 pass over what follows the end
+LONGEST = 255  # bytes of a file's name
 MANIFEST = "CHECKSUMS.sha256"
 STRUCTURE = "qrnn_helpers state"  # the name of a state's structure in the metadata of its file
 PLAIN = (type(None), bool, int, float, str)  # what a state may hold beside tensors
@@ -39,13 +41,20 @@ def save(array: xr.DataArray, path: str | os.PathLike) -> None:
     if not isinstance(array, xr.DataArray):
         raise TypeError(f"array must be an xarray.DataArray; got {type(array).__name__}")
     path = _path(path)
+    check_bytes("array", array.nbytes, f"shape {array.shape}")
+    for part in (array, *array.coords.values()):
+        if part.dtype.kind in "mM":
+            raise TypeError(f"array must hold numbers or text, no dates or times; got {part.dtype}")
     stored = _map_attrs(array, _encode)
     packed = {"zlib": True, "shuffle": True} if array.size and array.dtype.kind in "iuf" else {}
     with _replacing(path) as temporary:
         name = array.name or "array"
-        dataset = stored.rename(name).to_dataset()
-        dataset.attrs["unnamed"] = int(array.name is None)
-        dataset.to_netcdf(temporary, engine="h5netcdf", encoding={name: packed})
+        try:
+            dataset = stored.rename(name).to_dataset()
+            dataset.attrs["unnamed"] = int(array.name is None)
+            dataset.to_netcdf(temporary, engine="h5netcdf", encoding={name: packed})
+        except (TypeError, ValueError, NotImplementedError) as error:
+            raise ValueError(f"array must be one that netCDF-4 can hold, names and attributes too: {error}") from error
         content = temporary.read_bytes()
         temporary.write_bytes(content + _seal(content))
 
@@ -57,17 +66,19 @@ def load(path: str | os.PathLike, *, sha256: str | None = None) -> xr.DataArray:
     is no such file, ValueError naming it if it is damaged or not what was expected.
     """
     path = _path(path)
+    if sha256 is not None:
+        check_instance("sha256", sha256, str, "64 hexadecimal digits or None")
     if not path.is_file():
         raise FileNotFoundError(f"path must be an existing file; there is none at {path}")
     if sha256 is not None and checksum(path) != sha256:
-        raise ValueError(f"{path} is damaged: sha256 {checksum(path)}, expected {sha256}")
+        raise ValueError(f"path: {path} is damaged: sha256 {checksum(path)}, expected {sha256[:64]}")
     content, mark, digest = path.read_bytes().rpartition(SEAL)
     if mark and mark + digest != _seal(content):  # before HDF5, which may hang on damage
-        raise ValueError(f"{path} is damaged: its content does not match its own checksum")
+        raise ValueError(f"path: {path} is damaged: its content does not match its own checksum")
     try:
         return _read(path)
     except Exception as error:  # HDF5 reports damage in as many ways as there are bytes
-        raise ValueError(f"{path} is damaged or not netCDF-4: {error}") from error
+        raise ValueError(f"path: {path} is damaged or not netCDF-4: {error}") from error
 
 
 def write_json(record: object, path: str | os.PathLike) -> None:
@@ -85,7 +96,7 @@ def read_json(path: str | os.PathLike) -> object:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} is damaged or not JSON: {error}") from error
+        raise ValueError(f"path: {path} is damaged or not JSON: {error}") from error
 
 
 def save_state(state: object, path: str | os.PathLike) -> None:
@@ -97,7 +108,10 @@ def save_state(state: object, path: str | os.PathLike) -> None:
     move, as for all files here.
     """
     tensors: dict[str, torch.Tensor] = {}
-    structure = json.dumps(_disassemble(state, (), tensors))
+    try:
+        structure = json.dumps(_disassemble(state, (), tensors))
+    except RecursionError as error:
+        raise ValueError("state must not hold itself, nor be nested hundreds deep") from error
     metadata = {STRUCTURE: json.dumps([structure, _digest(structure, tensors)])}
     try:
         content = to_safetensors(tensors, metadata)
@@ -125,7 +139,7 @@ def load_state(path: str | os.PathLike) -> object:
             raise ValueError("its content does not match its own checksum")
         return _assemble(json.loads(structure), tensors)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is damaged or no file of save_state: {error}") from error
+        raise ValueError(f"path: {path} is damaged or no file of save_state: {error}") from error
 
 
 def checksum(path: str | os.PathLike) -> str:
@@ -165,7 +179,14 @@ def add_to_manifest(path: str | os.PathLike) -> None:
 def _path(path: object) -> Path:
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be text or a Path; got {type(path).__name__}")
-    return Path(path)
+    try:
+        path = Path(path)
+        parts = [part.encode() for part in path.parts]
+    except (TypeError, UnicodeEncodeError) as error:
+        raise ValueError(f"path must be text that UTF-8 can hold, or a Path; got {shown(path)}") from error
+    if any(b"\0" in part or len(part) > LONGEST for part in parts) or sum(map(len, parts)) > 4000:
+        raise ValueError(f"path must have names of at most {LONGEST} bytes, none of them 0; got {shown(path)}")
+    return path
 
 
 @contextmanager
@@ -173,7 +194,9 @@ def _replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`, moved over it when the block ends well."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path must lie in an existing folder; there is no {path.parent}")
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"path must be a file, or no file yet; {path} is a folder or a device")
+    temporary = path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}.tmp")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -215,13 +238,13 @@ def _encode(name: str, value: object) -> object:
         return value
     if isinstance(value, str) and value and "\0" not in value and not value.startswith(LITERAL):
         return value
-    text = repr(value)
     try:
+        text = repr(value)
         same = ast.literal_eval(text) == value
-    except (ValueError, SyntaxError):
+    except Exception:  # a repr or an == of its own, or no literal
         same = False
     if not same:
-        raise TypeError(f"attribute {name} must be a Python literal; got {type(value).__name__}")
+        raise TypeError(f"array's attribute {name} must be a Python literal; got {type(value).__name__}")
     return LITERAL + text
 
 
@@ -246,6 +269,8 @@ def _disassemble(value: object, place: tuple, tensors: dict[str, torch.Tensor]) 
     if isinstance(value, torch.Tensor):
         return _put_tensor(value, place, tensors)
     if type(value) in PLAIN:
+        if type(value) is int and abs(value) >= 10**4000:
+            raise ValueError(f"state{_words(place)} must hold integers of less than 4,000 digits; got {shown(value)}")
         return value
     if isinstance(value, dict):
         if strange := [key for key in value if type(key) not in (str, int)]:
@@ -266,6 +291,7 @@ def _put_tensor(value: torch.Tensor, place: tuple, tensors: dict[str, torch.Tens
         raise TypeError(
             f"state{_words(place)} must be a dense tensor with values; got {value.layout} on {value.device}"
         )
+    check_bytes(f"state{_words(place)}", value.numel() * value.element_size(), f"shape {tuple(value.shape)}")
     name = "/".join(map(str, place)) or "state"
     while name in tensors or name == "__metadata__":  # 1 and "1", or "a/b" and b in a; the format's own word
         name += "'"

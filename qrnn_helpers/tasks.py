@@ -9,7 +9,8 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .checks import check_array, check_bytes, check_instance, check_integer, check_real, check_tensor, shown
+from .checks import check_array, check_instance, check_integer, check_real, check_tensor, shown
+from .limits import check_bytes
 
 __all__ = ["PatchForecast", "patch_forecast", "rollout", "teacher_forced"]
 
