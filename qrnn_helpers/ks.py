@@ -8,15 +8,26 @@ Sources: Y. Kuramoto & T. Tsuzuki (1976), G. I. Sivashinsky (1977); numerical me
 `qrnn_helpers.etdrk4`.
 """
 
+from functools import cached_property
+
 import numpy as np
 import xarray as xr
 
-from qrnn_helpers.checks import check_array, check_integer, check_real, shown
+from qrnn_helpers.checks import check_integer, check_real, shown
 from qrnn_helpers.etdrk4 import Etdrk4, etdrk4
+from qrnn_helpers.flow import (
+    MEMORY_LIMIT,
+    Flow,
+    check_memory,
+    check_work,
+    given_starts,
+    plain_seed,
+    sample,
+    steps_to_skip,
+    whole_multiple,
+)
 from qrnn_helpers.provenance import package_version
 
-MEMORY_LIMIT = 2 * 2**30  # bytes; a reader's laptop or a Binder session holds this
-STEP_LIMIT = 10**8  # integrator steps, some hours on a laptop
 FINEST = 1e50  # points for each unit of length: fourth powers of wavenumbers stay finite
 COARSEST = 0.8  # grid spacing: the energy at length 22 is right at 0.79, 3 % off at 0.92
 
@@ -60,26 +71,77 @@ def ks1d(
         more than `MEMORY_LIMIT` bytes or `STEP_LIMIT` integrator steps.
     FloatingPointError : the integration blew up, most likely because `step` is too large.
     """
-    length = check_real("length", length, minimum=0, exclusive=True)
-    points = _check_points(points, length)
+    flow = KS1D(length, points, step)
     steps = check_integer("steps", steps, minimum=1)
     trajectories = check_integer("trajectories", trajectories, minimum=1)
-    step = check_real("step", step, minimum=0, exclusive=True)
     dt = check_real("dt", dt, minimum=0, exclusive=True)
     transient = check_real("transient", transient, minimum=0)
-    stride, skip = _whole_multiple(dt, step), _steps_to_skip(transient, step)
-    _check_memory(trajectories, steps, points)
-    _check_work(skip, stride, steps, f"transient={transient:g}, dt={dt:g} and steps={steps} with step={step:g}")
+    stride, skip = whole_multiple("dt", dt, flow.step), steps_to_skip(transient, flow.step)
+    _check_size(flow, trajectories, steps, skip + stride * (steps - 1), transient, dt)
     if initial is None:
-        seed = _plain_seed(seed)
-        start = _random_starts(length, points, trajectories, seed)
+        seed = plain_seed(seed)
+        start = flow.random_starts(trajectories, seed)
     else:
         seed = None
-        start = _given_starts(initial, trajectories, points)
-    samples = _integrate(start, length, step, skip, stride, steps)
-    recipe = {"length": length, "points": points, "dt": dt, "steps": steps}
-    recipe |= {"transient": transient, "trajectories": trajectories, "step": step, "seed": seed}
+        start = given_starts(initial, trajectories, flow.shape, "trajectories, points")
+    samples = sample(flow, start, skip, stride, steps)
+    recipe = {"length": flow.length, "points": flow.points, "dt": dt, "steps": steps}
+    recipe |= {"transient": transient, "trajectories": trajectories, "step": flow.step, "seed": seed}
     return _labelled(samples, recipe, None if initial is None else start)
+
+
+class KS1D(Flow):
+    """The flow of `ks1d` and its linearisation, w_t = -(u w)_x - w_xx - w_xxxx, for one domain and grid.
+
+    Tangent vectors have zero mean: the mean of u never changes, and shifting it changes the
+    frame of reference only. Keeping it would add one exponent 0.
+    """
+
+    subspace = "fields of zero mean"
+
+    def __init__(self, length: float = 22.0, points: int = 64, step: float = 0.05):
+        self.length = check_real("length", length, minimum=0, exclusive=True)
+        self.points = _check_points(points, self.length)
+        self.step = check_real("step", step, minimum=0, exclusive=True)
+        self.shape = (self.points,)
+
+    def __repr__(self) -> str:
+        return f"KS1D(length={self.length:g}, points={self.points}, step={self.step:g})"
+
+    @cached_property
+    def scheme(self) -> Etdrk4:
+        k = wavenumbers(self.length, self.points)
+        return etdrk4(k**2 - k**4, self.step)
+
+    @cached_property
+    def flux(self) -> np.ndarray:
+        return _flux(self.length, self.points)
+
+    @property
+    def dimension(self) -> int:
+        return 2 * np.count_nonzero(self.flux)
+
+    def random_starts(self, trajectories: int, seed: int) -> np.ndarray:
+        return _random_starts(self.length, self.points, trajectories, seed)
+
+    def encode(self, pack: np.ndarray) -> np.ndarray:
+        return np.fft.rfft(pack)
+
+    def decode(self, pack: np.ndarray) -> np.ndarray:
+        return np.fft.irfft(pack, self.points)
+
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        return self.decode(np.where(self.flux != 0, self.encode(vectors), 0))
+
+    def one_step(self, pack: np.ndarray) -> np.ndarray:
+        return self.scheme.step(pack, self._nonlinear)
+
+    def _nonlinear(self, pack: np.ndarray) -> np.ndarray:
+        """-(u^2)_x / 2 for the state, -(u w)_x for vectors."""
+        u = self.decode(pack)
+        product = u[:, :1] * u
+        product[:, 1:] *= 2
+        return self.flux * self.encode(product)
 
 
 def wavenumbers(length: float, points: int) -> np.ndarray:
@@ -99,38 +161,6 @@ def _flux(length: float, points: int) -> np.ndarray:
     return np.where(kept, -0.5j * k, 0)
 
 
-def _integrate(start: np.ndarray, length: float, step: float, skip: int, stride: int, steps: int) -> np.ndarray:
-    """Samples (trajectory, steps, points): skip `skip` steps, then keep one in `stride`."""
-    points = start.shape[1]
-    k = wavenumbers(length, points)
-    flux, scheme = _flux(length, points), etdrk4(k**2 - k**4, step)
-    samples = np.empty((start.shape[0], steps, points))
-    with np.errstate(over="ignore", invalid="ignore"):
-        v = _advance(np.fft.rfft(start), scheme, flux, skip, 0, step)
-        samples[:, 0] = start if skip == 0 else np.fft.irfft(v, points)
-        for i in range(1, steps):
-            v = _advance(v, scheme, flux, stride, skip + (i - 1) * stride, step)
-            samples[:, i] = np.fft.irfft(v, points)
-    return samples
-
-
-def _advance(v: np.ndarray, scheme: Etdrk4, flux: np.ndarray, count: int, done: int, step: float) -> np.ndarray:
-    """`count` steps from the spectrum `v`; raises if the field has become infinite."""
-    points = 2 * (v.shape[1] - 1)
-
-    def nonlinear(spectrum: np.ndarray) -> np.ndarray:
-        return flux * np.fft.rfft(np.fft.irfft(spectrum, points) ** 2)
-
-    for _ in range(count):
-        v = scheme.step(v, nonlinear)
-    if not np.isfinite(v).all():
-        raise FloatingPointError(
-            f"the integration blew up before t = {(done + count) * step:g} with step={step:g}: "
-            "take a smaller step (0.05 is usual), or a smaller initial field"
-        )
-    return v
-
-
 def _random_starts(length: float, points: int, trajectories: int, seed: int) -> np.ndarray:
     """Random sums of the waves that grow, at least four, of zero mean and variance about 1.
 
@@ -144,28 +174,9 @@ def _random_starts(length: float, points: int, trajectories: int, seed: int) -> 
     return np.stack([np.random.default_rng(s).standard_normal(2 * waves) @ basis for s in streams])
 
 
-def _plain_seed(seed: int | np.random.Generator | None) -> int:
-    """An integer that makes the same starts again; a generator moves on by one draw."""
-    if isinstance(seed, np.random.Generator):
-        return int(seed.integers(2**63 - 1))
-    if seed is None:
-        return int(np.random.default_rng().integers(2**63 - 1))
-    return check_integer("seed", seed, 0, 2**63 - 1, ", a numpy.random.Generator or None")
-
-
-def _given_starts(initial: object, trajectories: int, points: int) -> np.ndarray:
-    """`initial` as finite float64 (trajectories, points)."""
-    start = check_array("initial", initial)
-    if start.shape != (trajectories, points):
-        raise ValueError(
-            f"initial must have shape (trajectories, points) = {(trajectories, points)}; got {start.shape}"
-        )
-    return np.array(start)  # `initial` may change later
-
-
 def _check_points(points: object, length: float) -> int:
     """An even number of points, fine enough that some waves are damped."""
-    number = check_integer("points", points, minimum=16, maximum=MEMORY_LIMIT // 8)
+    number = check_integer("points", points, minimum=16, maximum=MEMORY_LIMIT // 2**11)  # for the coefficients
     if number % 2:
         raise ValueError(f"points must be even; got {number}")
     if length / number > COARSEST:
@@ -178,36 +189,12 @@ def _check_points(points: object, length: float) -> int:
     return number
 
 
-def _whole_multiple(dt: float, step: float) -> int:
-    """dt / step, which must be a whole number but for rounding."""
-    ratio = dt / step
-    stride = round(ratio) if np.isfinite(ratio) else 0
-    if stride < 1 or abs(ratio - stride) > 1e-9 * stride:
-        raise ValueError(f"dt must be a whole multiple of step={step:g}; got {dt:g}")
-    return stride
-
-
-def _steps_to_skip(transient: float, step: float) -> int:
-    """Whole steps that cover `transient`, forgiving the rounding of the division."""
-    ratio = transient / step
-    return int(np.ceil(ratio * (1 - 1e-12))) if np.isfinite(ratio) else STEP_LIMIT + 1
-
-
-def _check_memory(trajectories: int, steps: int, points: int) -> None:
-    """Refuse before allocating: the samples, and about 20 fields to work with."""
-    needed = 8 * trajectories * points * (steps + 20)
-    if needed > MEMORY_LIMIT:
-        raise ValueError(
-            f"trajectories={shown(trajectories)}, steps={shown(steps)} and points={shown(points)} would need "
-            f"{shown(needed)} bytes; at most {MEMORY_LIMIT} are allowed: ask for fewer"
-        )
-
-
-def _check_work(skip: int, stride: int, steps: int, words: str) -> None:
-    """Refuse what would run for days."""
-    needed = skip + stride * (steps - 1)
-    if needed > STEP_LIMIT:
-        raise ValueError(f"{words} would need at least {needed} integrator steps; at most {STEP_LIMIT} are allowed")
+def _check_size(flow: KS1D, trajectories: int, steps: int, count: int, transient: float, dt: float) -> None:
+    """Refuse before allocating: the samples and about 20 fields to work with; and what would run for days."""
+    words = f"trajectories={shown(trajectories)}, steps={shown(steps)} and points={flow.points}"
+    check_memory(8 * trajectories * flow.points * (steps + 20), words)
+    words = f"transient={transient:g}, dt={dt:g} and steps={steps} with step={flow.step:g}"
+    check_work(count, trajectories * flow.points, words)
 
 
 def _labelled(samples: np.ndarray, recipe: dict, start: np.ndarray | None) -> xr.DataArray:
