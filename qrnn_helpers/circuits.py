@@ -71,7 +71,10 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     circuit = QuantumCircuit(step.qubits, *step.qregs)  # registers may be laid over loose qubits
     for t in range(time_steps):
         own = angles[t * len(parameters) : (t + 1) * len(parameters)]
-        circuit.compose(step.assign_parameters(dict(zip(parameters, own))), inplace=True)
+        block = step.assign_parameters(dict(zip(parameters, own)))
+        for instruction in block.data:  # not `compose`: it grows with the square of the time
+            circuit.append(instruction, copy=False)
+        circuit.global_phase += block.global_phase
         outcome = ClassicalRegister(readout.size, f"t{t}")
         circuit.add_register(outcome)
         circuit.measure(readout, outcome)

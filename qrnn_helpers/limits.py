@@ -8,7 +8,7 @@ MEMORY_LIMIT = 8 * 2**30
 """Bytes that one call may need."""
 
 GATE_LIMIT = 10**6
-"""Gates, measurements and resets that one circuit may have: Qiskit builds about 100,000 a second."""
+"""Gates, measurements and resets that one circuit may have: Qiskit builds tens of thousands a second."""
 
 
 def check_bytes(name: str, needed: int, what: str) -> None:

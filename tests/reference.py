@@ -10,7 +10,8 @@ import torch
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter, ParameterVector
-from qiskit.quantum_info import DensityMatrix, Operator
+from qiskit.circuit import library as lib
+from qiskit.quantum_info import DensityMatrix, Operator, random_unitary
 from scipy.stats import chisquare
 
 from qrnn_helpers.estimators import Autograd, ParameterShift
@@ -96,7 +97,8 @@ def chi_square(counts: np.ndarray, probabilities: np.ndarray) -> float:
 
 ONE = ("rx", "ry", "rz", "p", "h", "u")
 TWO = ("cx", "cz", "crx", "cry", "crz", "rxx", "rzz", "swap")
-ANGLES = {"h": 0, "cx": 0, "cz": 0, "swap": 0, "u": 3}
+OTHERS = ("controlled", "controlled", "unitary", "barrier", "sub-circuit", "phase")
+ANGLES = {"h": 0, "cx": 0, "cz": 0, "swap": 0, "u": 3, "unitary": 0, "barrier": 0, "sub-circuit": 2}
 
 # Qiskit sorts t1, t10, t11, t2 by name, vector elements by index: neither is the gates' order.
 POOL = [Parameter(f"t{i}") for i in (1, 10, 11, 2, 3)] + list(ParameterVector("s", 12))[:7]
@@ -104,11 +106,11 @@ POOL = [Parameter(f"t{i}") for i in (1, 10, 11, 2, 3)] + list(ParameterVector("s
 
 @st.composite
 def expressions(draw):
-    """A Parameter, its multiple, a sum such as 2*a + b + 0.3, or a plain number."""
+    """A Parameter, its multiple, a sum such as 2*a + b + 0.3, a product, a sine, a square, or a plain number."""
     a, b = draw(st.permutations(POOL))[:2]
-    kind = draw(st.sampled_from(["plain", "plain", "multiple", "sum", "number"]))
     factor = draw(st.sampled_from([2, -1, 0.5, -1.7]))
-    return {"plain": a, "multiple": factor * a, "sum": factor * a + b + 0.3, "number": 0.7}[kind]
+    linear = [a, a, factor * a, factor * a + b + 0.3, 0.7]
+    return draw(st.sampled_from([*linear, factor * a * b, (factor * a).sin() + b, a**2 / 3]))
 
 
 def registers(memory: int, readout: int, memory_first: bool) -> list[QuantumRegister]:
@@ -121,13 +123,50 @@ def step_circuits(draw, largest: int = 3):
     """A random step circuit with at least twelve Parameters, in gates and order of any kind."""
     size = st.integers(1, largest)
     step = QuantumCircuit(*registers(draw(size), draw(size), draw(st.booleans())))
-    names = draw(st.lists(st.sampled_from(ONE + TWO), min_size=3, max_size=12))
+    names = draw(st.lists(st.sampled_from(ONE + TWO + OTHERS), min_size=3, max_size=12))
     gates = [(name, [draw(expressions()) for _ in range(ANGLES.get(name, 1))]) for name in names]
     gates += [(draw(st.sampled_from(("rx", "ry", "crx"))), [p]) for p in POOL]
     for name, angles in draw(st.permutations(gates)):
-        qubits = draw(st.permutations(range(step.num_qubits)))[: 2 if name in TWO else 1]
-        getattr(step, name)(*angles, *qubits)
+        qubits = draw(st.permutations(range(step.num_qubits)))
+        if name in ONE + TWO:
+            getattr(step, name)(*angles, *qubits[: 2 if name in TWO else 1])
+        elif name == "phase":
+            step.global_phase += angles[0]
+        else:
+            gate = {"controlled": controlled, "unitary": unitary, "barrier": barrier, "sub-circuit": sub_circuit}[name]
+            gate = draw(gate(angles, len(qubits)))
+            step.append(gate, qubits[: gate.num_qubits])
     return step
+
+
+@st.composite
+def controlled(draw, angles, most):
+    """A rotation with one to three controls, closed or open, annotated or not."""
+    base = draw(st.sampled_from([lib.RXGate, lib.RYGate, lib.PhaseGate]))(*angles)
+    controls = draw(st.integers(1, min(3, most - 1)))
+    state = draw(st.integers(0, 2**controls - 1))
+    return base.control(controls, ctrl_state=state, annotated=draw(st.booleans()))
+
+
+def unitary(angles, most):
+    return st.integers(0, 99).map(lambda seed: lib.UnitaryGate(random_unitary(2 ** min(most, 3), seed=seed)))
+
+
+def barrier(angles, most):
+    return st.just(lib.Barrier(most))
+
+
+@st.composite
+def sub_circuit(draw, angles, most):
+    """Two gates and a phase, as instruction, gate, inverse or controlled gate."""
+    circuit = QuantumCircuit(2, global_phase=angles[0])
+    circuit.ry(angles[1], 0)
+    circuit.crz(0.4, 0, 1)
+    gate = circuit.to_gate()
+    kinds = [circuit.to_instruction(), gate, gate.inverse(annotated=draw(st.booleans()))]
+    if most > 2:
+        kinds.append(gate.control(1, ctrl_state=draw(st.integers(0, 1)), annotated=draw(st.booleans())))
+    return draw(st.sampled_from(kinds))
 
 
 def random_angles(step: QuantumCircuit, batch: int, time: int, seed: int) -> torch.Tensor:

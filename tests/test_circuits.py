@@ -91,6 +91,17 @@ def test_unroll_keeps_the_order_of_qubits():
     assert same
 
 
+def test_unrolled_global_phase_keeps_its_parameters():
+    """It does nothing, but the order of angles counts it."""
+    step = QuantumCircuit(*registers(1, 1, True), global_phase=Parameter("a") + 0.3)
+    step.rx(Parameter("b"), 1)
+    circuit = unroll(step, 3)
+    assert len(circuit.parameters) == 6
+    bound = circuit.assign_parameters(dict(zip(circuit.parameters, [1, 2, 3, 4, 5, 6], strict=True)))
+    assert [i.operation.params for i in bound.data if i.operation.params] == [[2], [4], [6]]
+    assert bound.global_phase == pytest.approx(9.9 - 2 * np.pi)
+
+
 def interleaved() -> QuantumCircuit:
     """Four loose qubits; memory is numbers 3 and 1, readout 0 and 2."""
     q = [Qubit() for _ in range(4)]
