@@ -13,8 +13,9 @@ from torch import nn
 from torch.utils.data import Dataset, default_collate
 from tqdm.auto import tqdm
 
-from .checks import check_instance, check_integer, check_tensor, torch_generator
+from .checks import check_instance, check_integer, check_real, check_tensor, shown, torch_generator
 from .cost import CostLedger
+from .limits import check_bytes
 from .metrics import nrmse
 
 __all__ = ["Budget", "cosine", "fit"]
@@ -36,12 +37,13 @@ class Budget:
         if not limits:
             raise ValueError("Budget must limit steps, circuits or shots; got none of them")
         for name, value in limits.items():
-            check_integer(name, value, minimum=1)
+            object.__setattr__(self, name, check_integer(name, value, minimum=1))
 
     def fraction(self, steps: int, circuits: int, shots: int) -> float:
         """The spent part of the tightest limit."""
-        spent = ((steps, self.steps), (circuits, self.circuits), (shots, self.shots))
-        return max(used / limit for used, limit in spent if limit is not None)
+        spent = {"steps": steps, "circuits": circuits, "shots": shots}
+        spent = {name: check_integer(name, used, 0, 2**63 - 1) for name, used in spent.items()}
+        return max(spent[name] / limit for name, limit in vars(self).items() if limit is not None)
 
 
 def cosine(fraction: float) -> float:
@@ -79,13 +81,14 @@ def fit(
     where it was not computed); ``train_loss`` is what the optimiser's step returns, with gradients the
     loss before the update.  ``seed`` draws the batches: without replacement, epoch by epoch.
     """
+    _check_objects(model, optimizer, budget, progress, schedule)
     x, y = _pair("train", train)
     held_out = _pair("validation", validation)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
-    scored = check_integer("scored_steps", scored_steps or x.shape[1] - washout, minimum=1, maximum=x.shape[1])
-    check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
-    check_integer("validations", validations, minimum=1)
-    check_instance("budget", budget, Budget, "a Budget")
+    scored_steps = x.shape[1] - washout if scored_steps is None else scored_steps
+    scored = check_integer("scored_steps", scored_steps, minimum=1, maximum=x.shape[1])
+    batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
+    validations = min(check_integer("validations", validations, minimum=1), 10**9)
     spending = _Spending(model, budget, batch_size, x.shape[1], getattr(optimizer, "evaluations", None))
     batches = _batches(len(x), batch_size, torch_generator(seed))
     rows, scores = [], 0
@@ -106,6 +109,19 @@ def fit(
     return pd.DataFrame(rows)
 
 
+def _check_objects(model, optimizer, budget, progress, schedule) -> None:
+    """The arguments of `fit` that are no data and no counts; an optimiser of other weights would train nothing."""
+    check_instance("model", model, nn.Module, "a torch module")
+    check_instance("optimizer", optimizer, torch.optim.Optimizer, "a torch optimizer")
+    check_instance("budget", budget, Budget, "a Budget")
+    check_instance("progress", progress, bool, "True or False")
+    if schedule is not None:
+        check_instance("schedule", schedule, Callable, "a function of the spent fraction, or None")
+    own = {id(weight) for weight in model.parameters() if weight.requires_grad}
+    if not any(id(weight) in own for group in optimizer.param_groups for weight in group["params"]):
+        raise ValueError(f"optimizer must hold a trainable weight of the model; got none of its {len(own)}")
+
+
 def _bar(progress: bool) -> tqdm:
     """A bar that fills as the budget is spent."""
     return tqdm(total=1.0, disable=not progress, bar_format="{l_bar}{bar}| {postfix}")
@@ -117,8 +133,9 @@ def _scheduled(optimizer: torch.optim.Optimizer, schedule: Callable[[float], flo
     rates = [group["lr"] for group in optimizer.param_groups]
 
     def set_rates(fraction: float) -> float:
+        factor = 1.0 if schedule is None else check_real("schedule's factor", schedule(fraction), minimum=0.0)
         for group, rate in zip(optimizer.param_groups, rates):
-            group["lr"] = rate * (schedule(fraction) if schedule else 1.0)
+            group["lr"] = rate * factor
         return optimizer.param_groups[0]["lr"]
 
     try:
@@ -133,6 +150,7 @@ class _Spending:
 
     def __init__(self, model: nn.Module, budget: Budget, batch_size: int, time_steps: int, evaluations: int | None):
         layer = getattr(model, "layer", None)
+        layer = layer if hasattr(layer, "update_circuits") else None
         self.ledger: CostLedger = getattr(layer, "cost", None) or CostLedger()
         self.budget, self.steps = budget, 0
         if layer is None:
@@ -173,19 +191,43 @@ def _update(
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = nn.functional.mse_loss(model(x)[0][:, washout:], y[:, washout:])
+        loss = nn.functional.mse_loss(_outputs(model, "train", x, y)[:, washout:], y[:, washout:])
         if torch.is_grad_enabled():  # torch's optimisers enable it; SPSAOptimizer asks for the loss alone
+            if not loss.requires_grad:
+                raise ValueError("model must return outputs that depend on its weights; got some that do not")
             loss.backward()
         return loss
 
-    return float(optimizer.step(closure).detach())
+    loss = float(optimizer.step(closure).detach())
+    if not math.isfinite(loss):
+        words = "train y is too large, the optimizer's rate too high, or the model diverges by itself"
+        raise ValueError(f"train must lead to finite losses; got {loss}: {words}")
+    return loss
+
+
+def _outputs(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """The model's outputs for the part of that name, if they have the shape of its y."""
+    try:
+        answer = model(x)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"model must take {name} x, here {x.dtype} of shape {tuple(x.shape)}: {error}") from error
+    outputs = answer[0] if isinstance(answer, (tuple, list)) and answer else None
+    if not isinstance(outputs, torch.Tensor) or outputs.shape != y.shape:
+        got = shown(answer) if outputs is None else getattr(outputs, "shape", type(outputs).__name__)
+        raise ValueError(f"model must return (y, state), y of the shape {tuple(y.shape)} of {name} y; got {got}")
+    return outputs
 
 
 @torch.no_grad()
 def _score(model: nn.Module, x: torch.Tensor, y: torch.Tensor, scored: int, ledger: CostLedger) -> float:
     """NRMSE over the last outputs, booked apart from training."""
     with ledger.scope("validation"):
-        return nrmse(model(x)[0][:, -scored:], y[:, -scored:])
+        outputs = _outputs(model, "validation", x, y)[:, -scored:]
+    try:
+        return nrmse(outputs, y[:, -scored:])
+    except ValueError as error:
+        raise ValueError(f"validation must be scored against the model's outputs: {error}") from error
 
 
 def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
@@ -198,11 +240,22 @@ def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterato
         waiting = waiting[batch_size:]
 
 
+def _collated(name: str, data: Dataset) -> list:
+    """All items of a dataset, together."""
+    try:
+        check_bytes("length", 8 * len(data), f"{len(data)} items")
+        return default_collate([data[i] for i in range(len(data))])
+    except Exception as error:  # no length, no items, items of unlike shapes, or whatever the dataset raises
+        words = f"got a {type(data).__name__} that gives {type(error).__name__}: {error}"
+        raise ValueError(
+            f"{name} must be a torch Dataset with a length, of pairs (x, y) of one shape; {words}"
+        ) from error
+
+
 def _pair(name: str, data: Dataset | tuple) -> tuple[torch.Tensor, torch.Tensor]:
     """The tensors x and y of a pair or a dataset, checked."""
     if not isinstance(data, (tuple, list)):
-        check_instance(name, data, Dataset, "a pair (x, y) or a torch Dataset of such pairs")
-        data = default_collate([data[i] for i in range(len(data))])
+        data = _collated(name, check_instance(name, data, Dataset, "a pair (x, y) or a torch Dataset of such pairs"))
     if len(data) != 2:
         raise ValueError(f"{name} must be a pair (x, y); got {len(data)} parts")
     x, y = data
