@@ -65,7 +65,7 @@ class Flow(ABC):
         if not np.isfinite(pack).all():
             raise FloatingPointError(
                 f"the integration blew up before t = {(done + count) * self.step:g} with step={self.step:g}: "
-                "take a smaller step (0.05 is usual), or a smaller initial field"
+                "take a smaller step (the default is safe), or a smaller initial field"
             )
         return pack
 

@@ -7,7 +7,8 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import fsolve
 
 from qrnn_helpers.etdrk4 import etdrk4
-from qrnn_helpers.ks import MEMORY_LIMIT, ks1d, wavenumbers
+from qrnn_helpers.flow import MEMORY_LIMIT
+from qrnn_helpers.ks import ks1d, wavenumbers
 
 L, N = 22.0, 64
 X = np.arange(N) * L / N

@@ -1,0 +1,240 @@
+"""Lyapunov exponents, by carrying tangent vectors along and making them orthogonal again and again.
+
+Vectors carried by the linearised flow all turn towards the direction that grows fastest. Split off
+by QR after every `interval`, W = Q R, the first keeps that direction, the second the fastest
+growing one orthogonal to it, and so on; ln R_jj adds up to the growth of the j-th.
+
+Source: G. Benettin, L. Galgani, A. Giorgilli and J.-M. Strelcyn, Meccanica 15 (1980) 9-30. The
+dimension: J. L. Kaplan and J. A. Yorke, Lecture Notes in Mathematics 730 (1979) 204-227.
+
+    python -m qrnn_helpers.lyapunov                 print the stored exponents
+    python -m qrnn_helpers.lyapunov --write NAME    compute those of one system anew (minutes to an hour)
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from tqdm.auto import tqdm
+
+from qrnn_helpers.checks import check_array, check_instance, check_integer, check_real, shown
+from qrnn_helpers.flow import Flow, check_memory, check_work, groups, plain_seed, steps_to_skip, whole_multiple
+from qrnn_helpers.ks import KS1D
+from qrnn_helpers.ks2d import KS2D
+from qrnn_helpers.lorenz import Lorenz
+from qrnn_helpers.provenance import package_version, provenance
+from qrnn_helpers.store import add_to_manifest, read_json, verify, write_json
+
+MOST_DECAY = 20.0  # of ln R_11 - ln R_jj in one interval: rounding then takes 8 of 16 digits
+
+FOLDER = Path(__file__).resolve().parents[1] / "data" / "lyapunov"
+COMMAND = "python -m qrnn_helpers.lyapunov"
+RECIPES: dict[str, tuple[Callable[[], Flow], dict]] = {
+    "lorenz": (Lorenz, {"count": 3, "trajectories": 400, "time": 1000.0, "transient": 50.0, "interval": 0.5}),
+    "ks1d-22": (KS1D, {"count": 12, "trajectories": 100, "time": 4000.0, "settle": 1000.0}),
+    "ks1d-100": (lambda: KS1D(100.0, 192), {"count": 26, "trajectories": 32, "time": 1000.0, "settle": 100.0}),
+    "ks2d-22": (lambda: KS2D(22.0, 36), {"count": 1, "trajectories": 64, "time": 1000.0}),
+}
+"""Systems with stored exponents, and the arguments of `lyapunov_exponents` that made them."""
+
+
+def lyapunov_exponents(
+    system: Flow,
+    count: int,
+    *,
+    trajectories: int = 8,
+    time: float = 500.0,
+    transient: float = 200.0,
+    settle: float = 50.0,
+    interval: float = 1.0,
+    seed: int | np.random.Generator | None = 0,
+    progress: bool = True,
+) -> xr.Dataset:
+    """The largest `count` Lyapunov exponents of a system, with standard errors.
+
+    lambda_j = <ln R_jj> / interval, averaged over `time` on each of several independent trajectories;
+    the estimate is the mean of these, its standard error their standard deviation over
+    sqrt(trajectories). Vectors are carried by the exact derivative of the integrator's own step.
+
+    Parameters
+    ----------
+    system : `KS1D`, `KS2D` or `Lorenz`, or another `Flow`; `system.subspace` says which tangent
+        vectors take part (fields of zero mean for Kuramoto-Sivashinsky).
+    count : how many exponents, at most `system.dimension`.
+    trajectories : two or more, for the error; each has random streams of its own.
+    time : over which growth is measured on each, rounded up to whole intervals.
+    transient : from the random start to the attractor, without vectors.
+    settle : for which the vectors, random at first, turn into their directions before growth counts.
+        Two directions part over 1 / (difference of their exponents); cut short, the estimates
+        lie too far apart by the order of 1 / time.
+    interval : between orthogonalisations, a whole multiple of `system.step`. With
+        (lambda_1 - lambda_count) interval > 20 rounding would reach the last exponent.
+    progress : show a bar.
+
+    Returns
+    -------
+    Dataset with `exponents` and `standard_errors` on ("index",), in falling order but for noise, and
+    `rates` on ("trajectory", "index"), all per unit time; `.attrs` holds what is needed to make it again.
+
+    Raises
+    ------
+    TypeError, ValueError : an argument is of the wrong kind or out of bounds, `interval` is too long,
+        or the work is beyond the limits of `qrnn_helpers.flow`.
+    """
+    check_instance("system", system, Flow, "a KS1D, KS2D, Lorenz or another Flow")
+    count = check_integer("count", count, 1, system.dimension)
+    trajectories = check_integer("trajectories", trajectories, minimum=2)
+    time = check_real("time", time, minimum=0, exclusive=True)
+    transient = check_real("transient", transient, minimum=0)
+    settle = check_real("settle", settle, minimum=0)
+    stride = whole_multiple("interval", check_real("interval", interval, minimum=0, exclusive=True), system.step)
+    rounds = [steps_to_skip(settle, stride * system.step), max(1, steps_to_skip(time, stride * system.step))]
+    skip = steps_to_skip(transient, system.step)
+    size = trajectories * (1 + count) * int(np.prod(system.shape))
+    check_memory(8 * size * 20, f"{trajectories=} and {count=}")
+    check_work(
+        skip + sum(rounds) * stride, size, f"{transient=:g}, {settle=:g} and {time=:g} with step={system.step:g}"
+    )
+    seed = plain_seed(seed)
+    rates = _rates(system, count, trajectories, skip, stride, rounds, seed, progress)
+    recipe = {"count": count, "trajectories": trajectories, "time": time, "transient": transient, "settle": settle}
+    return _labelled(system, rates, recipe | {"interval": interval, "seed": seed})
+
+
+def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
+    """The Kaplan-Yorke dimension of an attractor, and its standard error.
+
+    D = k + (lambda_1 + ... + lambda_k) / |lambda_{k+1}|, k the largest number of exponents whose sum
+    is not negative: the dimension of a ball that the flow neither blows up nor shrinks. 0 if there is
+    none.
+
+    Parameters
+    ----------
+    exponents : what `lyapunov_exponents` returns, or an array of exponents, (index,), or of those of
+        independent trajectories, (trajectory, index). Enough of them for a negative sum.
+
+    Returns
+    -------
+    D of the mean exponents, and its standard error by leaving out one trajectory at a time
+    (jackknife; nan from a single one).
+    """
+    rates = np.atleast_2d(
+        check_array("exponents", exponents["rates"] if isinstance(exponents, xr.Dataset) else exponents)
+    )
+    if rates.ndim > 2:
+        raise ValueError(f"exponents must be (index,) or (trajectory, index); got shape {rates.shape}")
+    n = len(rates)
+    dimension = _dimension(rates.mean(axis=0))
+    if n == 1:
+        return dimension, float("nan")
+    without_one = [_dimension(mean) for mean in (rates.sum(axis=0) - rates) / (n - 1)]
+    return dimension, float(np.sqrt(n - 1) * np.std(without_one))
+
+
+def stored_exponents(name: str) -> xr.Dataset:
+    """The committed exponents of a system in `RECIPES`, as `lyapunov_exponents` returned them.
+
+    A missing file raises FileNotFoundError, a damaged one ValueError.
+    """
+    if not (isinstance(name, str) and name in RECIPES):
+        raise ValueError(f"name must be one of {', '.join(RECIPES)}; got {shown(name)}")
+    verify(FOLDER / f"{name}.json")
+    record = read_json(FOLDER / f"{name}.json")
+    return _dataset(np.array(record["rates"]), record["recipe"])
+
+
+def _rates(system, count, trajectories, skip, stride, rounds, seed, progress) -> np.ndarray:
+    """Growth rates (trajectory, count), group by group of trajectories."""
+    states = system.states(trajectories, skip, seed)
+    vectors = _random_vectors(system, count, trajectories, seed)
+    parts = list(groups(system, trajectories, count))
+    growth = np.zeros((trajectories, count))
+    with tqdm(total=len(parts) * sum(rounds), disable=not progress, desc=str(system)) as bar:
+        for part in parts:
+            u, w = states[part], vectors[part]
+            for i in range(-rounds[0], rounds[1]):
+                u, w, logarithms = _round(system, u, w, stride)
+                growth[part] += logarithms * (i >= 0)
+                bar.update()
+    return growth / (rounds[1] * stride * system.step)
+
+
+def _round(system: Flow, states: np.ndarray, vectors: np.ndarray, stride: int) -> tuple[np.ndarray, ...]:
+    """States and orthonormal vectors one interval later, and ln R_jj (trajectory, count)."""
+    states, vectors = system.tangent(states, vectors, stride)
+    columns = vectors.reshape(*vectors.shape[:2], -1).swapaxes(1, 2)
+    q, r = np.linalg.qr(columns)
+    with np.errstate(divide="ignore"):
+        logarithms = np.log(np.abs(np.diagonal(r, axis1=1, axis2=2)))
+    worst = float((logarithms.max(axis=1) - logarithms.min(axis=1)).max())
+    if worst > MOST_DECAY:
+        raise ValueError(
+            f"interval must be short enough that directions grow apart by less than exp({MOST_DECAY:g}); "
+            f"got {stride * system.step:g}, in which they grew apart by exp({worst:.1f})"
+        )
+    return states, q.swapaxes(1, 2).reshape(vectors.shape), logarithms
+
+
+def _random_vectors(system: Flow, count: int, trajectories: int, seed: int) -> np.ndarray:
+    """Orthonormal vectors (trajectories, count, *shape); streams apart from those of the starts."""
+    streams = np.random.SeedSequence([seed, 1]).spawn(trajectories)
+    vectors = np.stack([np.random.default_rng(s).standard_normal((count, *system.shape)) for s in streams])
+    return _round(system, np.zeros((trajectories, *system.shape)), vectors, 0)[1]
+
+
+def _dimension(exponents: np.ndarray) -> float:
+    falling = np.sort(exponents)[::-1]
+    sums = np.cumsum(falling)
+    if sums[-1] >= 0:
+        raise ValueError(
+            f"exponents must have a negative sum, or the dimension is larger than their number; got {sums[-1]:g}"
+        )
+    k = int(np.argmax(sums < 0))
+    return k + float(sums[k - 1] / -falling[k]) if k else 0.0
+
+
+def _labelled(system: Flow, rates: np.ndarray, recipe: dict) -> xr.Dataset:
+    facts = {"system": repr(system), "subspace": system.subspace, "step": system.step}
+    return _dataset(rates, facts | recipe | {"version": package_version()})
+
+
+def _dataset(rates: np.ndarray, attrs: dict) -> xr.Dataset:
+    """Rates (trajectory, index) with their mean and its standard error."""
+    error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates))
+    columns = {"exponents": ("index", rates.mean(axis=0)), "standard_errors": ("index", error)}
+    columns["rates"] = (("trajectory", "index"), rates)
+    coords = {"index": np.arange(1, rates.shape[1] + 1), "trajectory": np.arange(len(rates))}
+    return xr.Dataset(columns, coords, attrs)
+
+
+def write(name: str) -> None:
+    """Compute the exponents of one system in `RECIPES` and store them."""
+    make, arguments = RECIPES[name]
+    result = lyapunov_exponents(make(), **arguments)
+    facts = provenance()
+    record = {"command": f"{COMMAND} --write {name}", "recipe": result.attrs, "rates": result["rates"].values.tolist()}
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    write_json(record | facts, FOLDER / f"{name}.json")
+    add_to_manifest(FOLDER / f"{name}.json")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the stored exponents, or compute some anew."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description="The stored Lyapunov exponents.")
+    parser.add_argument("--write", choices=list(RECIPES), help="compute those of one system anew")
+    name = parser.parse_args(arguments).write
+    if name:
+        write(name)
+    for each in [name] if name else RECIPES:
+        result = stored_exponents(each)
+        print(f"{result.attrs['system']}, {result.attrs['subspace']}, {result.attrs['trajectories']} trajectories")
+        for value, error in zip(result["exponents"].values, result["standard_errors"].values):
+            print(f"  {value:9.4f} +- {error:.4f}")
+        if result["exponents"].sum() < 0:
+            print("  Kaplan-Yorke dimension {:.2f} +- {:.2f}".format(*kaplan_yorke(result)))
+
+
+if __name__ == "__main__":
+    main()
