@@ -237,10 +237,17 @@ def test_any_state_comes_back_as_it_was(tmp_path_factory, state):
     assert same(load_state(path), state)
 
 
+def test_places_that_would_share_a_name_are_kept_apart(tmp_path):
+    one, two, three = torch.ones(1), torch.zeros(1), torch.full((1,), 2.0)
+    for state in ({1: one, "1": two, "1'": three}, {"a/b": one, "a": {"b": two}}, {"__metadata__": one}, {"": one}):
+        save_state(state, tmp_path / "a.safetensors")
+        assert same(load_state(tmp_path / "a.safetensors"), state)
+
+
 def test_tensors_come_back_bare_with_memory_of_their_own(tmp_path):
     path, weight = tmp_path / "a.safetensors", torch.nn.Parameter(torch.arange(6.0).reshape(2, 3))
     state = OrderedDict(
-        weight=weight, tied=weight, view=weight.T, row=weight[0], conjugate=torch.ones(2).cfloat().conj()
+        weight=weight, tied=weight, view=weight.T, row=weight[0], conjugate=torch.tensor([1 + 2j]).conj()
     )
     save_state(state, path)
     back = load_state(path)
