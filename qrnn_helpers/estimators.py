@@ -7,12 +7,14 @@ every sample.  It may run circuits at other angles; each run is billed.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import numpy as np
 import torch
 
-from .checks import check_instance, check_integer, check_real, torch_generator
+from .checks import check_instance, check_integer, check_real, shown, torch_generator
+from .limits import check_bytes
 from .program import StepProgram
 from .pruning import live_angles
 from .runner import Circuits
@@ -168,6 +170,7 @@ class FiniteDifference(GradientEstimator):
     def estimate(self, circuits, angles, weights):
         program, count = circuits.program, angles.shape[2]
         gate_angles = program.gate_angles(angles)
+        check_move("h", self.h, angles)
         moves = self.h * torch.eye(count).to(angles)[:, None]
         gradient = torch.zeros_like(angles)
         for step in range(angles.shape[1] if count else 0):
@@ -202,6 +205,7 @@ class SPSA(GradientEstimator):
         return 2 * self.directions
 
     def estimate(self, circuits, angles, weights):
+        check_move("c", self.c, angles)
         signs = _signs((self.directions, *angles.shape), self.generator, angles)
         both = circuits.run(torch.cat([angles + self.c * signs, angles - self.c * signs]))
         forth, back = both.split(self.directions)
@@ -272,8 +276,18 @@ def _replaced(
     return (outcomes * weights[:, first:]).sum((-2, -1))
 
 
+def check_move(name: str, move: float, angles: torch.Tensor) -> None:
+    """Refuse a move that rounding swallows, or that swallows the angles: the difference would be a silent zero."""
+    unit = torch.finfo(angles.dtype).eps
+    least = unit * max([1.0, *angles.detach().abs().amax((0, 1)).tolist()])
+    if not least < move < 1 / unit:
+        words = f"more than {least:.1g} (the spacing of numbers at the angles) and less than {1 / unit:.1g}"
+        raise ValueError(f"{name} must be {words} in {angles.dtype}; got {move:g}")
+
+
 def _signs(shape: tuple[int, ...], generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
-    """Independent signs +-1."""
+    """Independent signs +-1, for as many directions as the first size says."""
+    check_bytes("directions", 40 * math.prod(shape), f"{shown(shape[0])} for angles of shape {shape[1:]}")
     return (2 * torch.randint(2, shape, generator=generator, device=generator.device) - 1).to(like)
 
 

@@ -12,9 +12,10 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from .backends import Backend, ExactBackend
-from .checks import check_instance, check_integer, check_tensor, torch_generator
+from .checks import check_instance, check_integer, check_tensor, shown, torch_generator
 from .cost import CostLedger
 from .estimators import Autograd, GradientEstimator, ParameterShift
+from .limits import check_bytes
 from .program import StepProgram
 from .runner import Circuits
 
@@ -75,6 +76,8 @@ class QuantumRecurrentLayer(nn.Module):
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
         """Circuits, at most, of one forward and one backward pass over a batch."""
+        batch = check_integer("batch", batch, minimum=1)
+        time_steps = check_integer("time_steps", time_steps, minimum=1)
         return batch * (1 + self.gradient.circuits(self.program, time_steps))
 
     def get_extra_state(self) -> torch.Tensor:
@@ -166,10 +169,12 @@ class QRNN(nn.Module):
         check_instance("skip", skip, bool, "True or False")
         self.layer = QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise TypeError(f"dtype must be a floating torch dtype or None; got {dtype!r}")
+            raise TypeError(f"dtype must be a floating torch dtype or None; got {shown(dtype)}")
         program = self.layer.program
         if not program.parameters:
             raise ValueError("step must have at least one Parameter for the encoder to set; got none")
+        weights = (input_size + 1) * len(program.parameters) + (2**program.readout + 1 + input_size) * output_size
+        check_bytes("weights", 8 * weights, f"input_size={shown(input_size)}, output_size={shown(output_size)}")
         generator = torch_generator(seed)
         reach = math.sqrt(3 / input_size) / 2
         self.encoder = linear(input_size, len(program.parameters), reach, math.pi, dtype, generator)

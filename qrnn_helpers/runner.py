@@ -90,6 +90,7 @@ class Circuits:
 
     def _portions(self, rows: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
         """Run circuits (N, time, G), variant by variant of the batch, ``size`` at a time; bill each portion."""
+        size = min(size, len(rows))
         parts = rows.split(size)
         states = [None] * len(parts)
         if self.state is not None:

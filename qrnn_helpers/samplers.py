@@ -17,7 +17,8 @@ from qiskit.primitives import BaseSamplerV2, BitArray
 from qiskit.transpiler import PassManager
 
 from .backends import Backend, open_controlled, refuse_state
-from .checks import check_instance, check_integer, torch_generator
+from .checks import check_instance, check_integer, shown, torch_generator
+from .limits import check_bytes
 
 __all__ = ["SamplerBackend", "SamplerError", "may_retry", "open_controlled"]
 
@@ -106,6 +107,9 @@ class SamplerBackend(Backend):
         """One job, however many circuits (a layer keeps to ``max_circuits`` a call)."""
         refuse_state(self, state)
         batch, time_steps, gates = gate_angles.shape
+        # Of each shot: what the sampler keeps, outcomes as integers, a byte for each step and 8 qubits.
+        needed = self.shots * batch * (16 + time_steps * (1 + program.readout // 8))
+        check_bytes("shots", needed, f"{shown(self.shots)} of {batch} circuits with {time_steps} steps")
         circuit = self.device_circuit(program, time_steps)
         values, shape, shots = gate_angles.detach().reshape(batch, -1).double().cpu().numpy(), (batch,), self.shots
         if not gates:  # nothing to bind, and Aer would run one circuit and leave zeros for the rest of the batch

@@ -6,12 +6,17 @@ import math
 import numbers
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import torch
 
 from .checks import check_instance, check_integer, check_real, shown, torch_generator
+from .limits import check_bytes
 
 __all__ = ["SPSAOptimizer"]
+
+MOST = 10**6
+"""Weights' tensors, directions and estimates: the closure runs for each of the last two."""
 
 KEPT = ("k", "accepted", "directions", "blocking")
 """What a copy and a state_dict keep beside torch's own and the generator."""
@@ -60,11 +65,11 @@ class SPSAOptimizer(torch.optim.Optimizer):
         blocking: float | None = None,
         seed: int | torch.Generator | None = None,
     ):
-        self.directions = check_integer("directions", directions, minimum=1)
+        self.directions = check_integer("directions", directions, minimum=1, maximum=MOST)
         self.blocking = None if blocking is None else check_real("blocking", blocking, minimum=0.0)
         self.generator = torch_generator(seed)
         self.k, self.accepted = 0, None
-        super().__init__(params, {"lr": lr, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability})
+        super().__init__(_listed(params), {"lr": lr, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability})
 
     @property
     def evaluations(self) -> int:
@@ -111,7 +116,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
         not the rate.  Raises ValueError where every slope is zero.
         """
         move = check_real("move", move, minimum=0.0, exclusive=True)
-        estimates = check_integer("estimates", estimates, minimum=1)
+        estimates = check_integer("estimates", estimates, minimum=1, maximum=MOST)
         with self._nothing_lost(closure) as (weights, start):
             found = [self._estimate(closure, weights, start)[0] for _ in range(estimates)]
             _put_back(weights, start)
@@ -136,6 +141,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
         slopes, losses = [torch.zeros_like(old) for old in start], []
         for _ in range(self.directions):
             signs = self._signs(start)
+            self._check_moves(weights, start)
             pair = []
             for side in (1, -1):
                 for (group, weight), old, sign in zip(weights, start, signs):
@@ -145,6 +151,16 @@ class SPSAOptimizer(torch.optim.Optimizer):
                 slope += (pair[0] - pair[1]) / (2 * self._gains(group)[1] * self.directions) * sign
             losses += pair
         return slopes, math.fsum(losses) / len(losses)
+
+    def _check_moves(self, weights: list, start: list) -> None:
+        """Refuse a c_k that rounding swallows at every weight of its group: the slope would be a silent zero."""
+        for (group, _), old in zip(weights, start):
+            move = self._gains(group)[1]
+            if old.numel() and bool((old + move == old).all()):
+                words = (
+                    f"large enough to move weights in {old.dtype} (or lr smaller: up to {float(old.abs().max()):g} now)"
+                )
+                raise ValueError(f"c must be {words}; got a move of {move:g}")
 
     def _signs(self, like: list[torch.Tensor]) -> list[torch.Tensor]:
         """A random sign for every weight: one row of draws, however the weights are grouped."""
@@ -209,13 +225,37 @@ class SPSAOptimizer(torch.optim.Optimizer):
         return super().__repr__().replace("SPSAOptimizer (", f"SPSAOptimizer ({options}", 1)
 
 
+def _listed(params: Iterable) -> list:
+    """What torch takes as weights: tensors, (name, tensor) pairs or groups, and not without end."""
+    allowed = "an iterable of weights, or of dicts of them, such as model.parameters()"
+    try:
+        listed = [params] if isinstance(params, torch.Tensor) else list(islice(params, MOST))
+    except Exception as error:  # not iterable, or not willing
+        raise TypeError(f"params must be {allowed}; got {shown(params)}") from error
+    if isinstance(params, torch.Tensor):
+        raise TypeError(f"params must be {allowed}; got a tensor alone")
+    if not listed:
+        raise ValueError(f"params must be {allowed}; got an empty parameter list")
+    for entry in listed:
+        inner = entry.get("params") if isinstance(entry, dict) else [entry]
+        for weight in (
+            [inner] if isinstance(inner, torch.Tensor) else check_instance("params", inner, Iterable, allowed)
+        ):
+            weight = weight[1] if isinstance(weight, tuple) and len(weight) == 2 else weight
+            check_instance("params", weight, torch.Tensor, allowed)
+    return listed
+
+
 def _check_group(group: dict) -> None:
     """Refuse weights and options of a group that the algorithm cannot work with."""
     for weight in group["params"]:
         if not weight.is_floating_point():
             raise TypeError(f"params must be real floating weights; got {weight.dtype}")
+        check_bytes("params", weight.numel() * weight.element_size(), f"a weight of shape {tuple(weight.shape)}")
     for name in ("lr", "alpha", "gamma", "stability"):
         group[name] = check_real(name, group[name], minimum=0.0)
+        if name in ("alpha", "gamma") and group[name] > 10:
+            raise ValueError(f"{name} must be at most 10; got {group[name]:g}")
     group["c"] = check_real("c", group["c"], minimum=0.0, exclusive=True)
 
 
