@@ -8,6 +8,7 @@ targets is read.  What is neither constant nor such a family is replaced by its 
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,20 +62,19 @@ class ShiftRule:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """U(theta) = sum_k exp(-i eigenvalues[k] theta) terms[k]; terms has shape (k, d, d).
-
-    ``idle``: the gate is controlled, so that a part of the state also sees the eigenvalue 0.
-    """
+    """U(theta) = sum_k exp(-i eigenvalues[k] theta) terms[k]; terms has shape (k, d, d)."""
 
     name: str
     eigenvalues: np.ndarray
     terms: np.ndarray
-    idle: bool = False
 
     @cached_property
     def controlled(self) -> Family:
-        """The same on the targets of a controlled gate."""
-        return Family(self.name, self.eigenvalues, self.terms, idle=True)
+        """The same on the targets of a controlled gate: what idles has the eigenvalue 0, with no term there."""
+        if 0.0 in self.eigenvalues:
+            return self
+        nothing = np.zeros_like(self.terms[:1])
+        return Family(self.name, np.append(self.eigenvalues, 0.0), np.concatenate([self.terms, nothing]))
 
     @cached_property
     def spectrum(self) -> tuple[float, int]:
@@ -83,8 +83,7 @@ class Family:
         W is the largest such unit, so that R is the smallest count; R is 0 for a gate that its angle
         only multiplies by a phase.
         """
-        eigenvalues = np.append(self.eigenvalues, 0.0) if self.idle else self.eigenvalues
-        gaps = np.abs(eigenvalues[:, None] - eigenvalues[None, :]).ravel()
+        gaps = np.abs(self.eigenvalues[:, None] - self.eigenvalues[None, :]).ravel()
         gaps = gaps[gaps > 1e-9]
         if not gaps.size:
             return 1.0, 0
@@ -159,11 +158,18 @@ def _flatten(circuit: QuantumCircuit, places: Iterable[int], controls: tuple = (
     """The ops of a circuit that lies on ``places``."""
     places, ops = tuple(places), []
     for instruction in circuit.data:
+        _check_numbers(instruction.operation)
         qubits = tuple(places[circuit.find_bit(q).index] for q in instruction.qubits)
         ops += _read(instruction.operation, controls + qubits, bits)
     if bits:  # a phase that is global in the circuit is none beside the controls
         ops += _read(GlobalPhaseGate(circuit.global_phase), controls, bits)
     return ops
+
+
+def _check_numbers(gate: Operation) -> None:
+    for number in gate.params:
+        if isinstance(number, numbers.Number) and not np.isfinite(number):
+            raise ValueError(f"step: got gate {gate.name!r} with the angle {number}; allowed are finite ones")
 
 
 def _read(gate: Operation, qubits: tuple[int, ...], bits: tuple[int, ...] = ()) -> list[Op]:
