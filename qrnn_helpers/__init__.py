@@ -17,7 +17,7 @@ from .estimators import (
 from .ks import ks1d
 from .layer import QRNN, QuantumRecurrentLayer
 from .metrics import nrmse
-from .samplers import SamplerBackend
+from .samplers import SamplerBackend, SamplerError
 from .shots import ShotBackend
 from .spall import SPSAOptimizer
 from .store import load, load_state, save, save_state
@@ -45,6 +45,7 @@ __all__ = [
     "SPSA",
     "SPSAOptimizer",
     "SamplerBackend",
+    "SamplerError",
     "ShotBackend",
     "fit",
     "ks1d",

@@ -39,8 +39,8 @@ class QuantumRecurrentLayer(nn.Module):
 
     A ``state_dict`` holds the states of the backend's and the estimator's generators, so that training
     goes on from it bit for bit; they go only to a backend or estimator of the same class, and overrule its
-    seed.  Should a backward pass fail (a lost job), torch may have added to the ``.grad`` of layers behind
-    this one already: call ``zero_grad`` before you repeat it.
+    seed.  Should a backward pass fail (a lost job), torch may already have added to the ``.grad`` of what stands
+    behind this layer, such as the decoder: call ``zero_grad`` and repeat the forward pass, too.
     """
 
     def __init__(

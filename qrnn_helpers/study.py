@@ -193,7 +193,7 @@ def perform(run: Run, folder: Path = FOLDER) -> None:
         "run": asdict(run),
         "curve": thin(curve.drop(columns="seconds")),
         "validation": scores(model, run, ks_task().validation),
-        "weights": {name: value.tolist() for name, value in model.state_dict().items()},
+        "weights": {name: value.tolist() for name, value in model.named_parameters()},
         "apart": {"seconds": round(seconds, 1), "provenance": provenance()},
     }
     write_json(record, path)
