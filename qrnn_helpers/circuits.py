@@ -8,7 +8,7 @@ from itertools import zip_longest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import ParameterVector, Qubit
 
-from .checks import check_integer
+from .checks import check_integer, shown
 from .limits import check_gates
 
 __all__ = ["check_step", "rotation_step", "reuploading_step", "unroll"]
@@ -65,7 +65,7 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     check_step(step)
     time_steps = check_integer("time_steps", time_steps, minimum=1)
     readout = next(register for register in step.qregs if register.name == "readout")
-    check_gates("time_steps", time_steps * (len(step.data) + 2 * readout.size), f"{time_steps}")
+    check_gates("time_steps", time_steps * (len(step.data) + 2 * readout.size), shown(time_steps))
     parameters = list(step.parameters)
     angles = ParameterVector("angles", time_steps * len(parameters))
     circuit = QuantumCircuit(step.qubits, *step.qregs)  # registers may be laid over loose qubits
@@ -110,7 +110,7 @@ def _blank(
     readout = check_integer("readout", readout, minimum=1)
     layers = check_integer("layers", layers, minimum=1)
     count = layers * angles(memory + readout)
-    check_gates("memory, readout and layers", count, f"{memory}, {readout} and {layers}")
+    check_gates("memory, readout and layers", count, f"{shown(memory)}, {shown(readout)} and {shown(layers)}")
     registers = (QuantumRegister(memory, "memory"), QuantumRegister(readout, "readout"))
     qubits = [q for pair in zip_longest(*registers) for q in pair if q is not None]
     return QuantumCircuit(*registers), qubits, iter(ParameterVector("angle", count))

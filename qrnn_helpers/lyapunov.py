@@ -84,19 +84,20 @@ def lyapunov_exponents(
         or the work is beyond the limits of `qrnn_helpers.flow`.
     """
     check_instance("system", system, Flow, "a KS1D, KS2D, Lorenz or another Flow")
+    check_instance("progress", progress, bool, "True or False")
     count = check_integer("count", count, 1, system.dimension)
     trajectories = check_integer("trajectories", trajectories, minimum=2)
     time = check_real("time", time, minimum=0, exclusive=True)
     transient = check_real("transient", transient, minimum=0)
     settle = check_real("settle", settle, minimum=0)
-    stride = whole_multiple("interval", check_real("interval", interval, minimum=0, exclusive=True), system.step)
+    interval = check_real("interval", interval, minimum=0, exclusive=True)
+    stride = whole_multiple("interval", interval, system.step)
     rounds = [steps_to_skip(settle, stride * system.step), max(1, steps_to_skip(time, stride * system.step))]
     skip = steps_to_skip(transient, system.step)
     size = trajectories * (1 + count) * int(np.prod(system.shape))
-    check_memory(8 * size * 20, f"{trajectories=} and {count=}")
-    check_work(
-        skip + sum(rounds) * stride, size, f"{transient=:g}, {settle=:g} and {time=:g} with step={system.step:g}"
-    )
+    check_memory(8 * size * 20, f"trajectories={shown(trajectories)} and {count=}")
+    words = f"{transient=:g}, {settle=:g}, {time=:g} and {interval=:g} with step={system.step:g}"
+    check_work(skip + sum(rounds) * stride, size, words)
     seed = plain_seed(seed)
     rates = _rates(system, count, trajectories, skip, stride, rounds, seed, progress)
     recipe = {"count": count, "trajectories": trajectories, "time": time, "transient": transient, "settle": settle}

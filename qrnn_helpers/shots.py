@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from .backends import Backend, advance, ground, kraus_operators, refuse_state
-from .checks import check_integer, check_one_of, check_tensor, torch_generator
+from .checks import check_integer, check_one_of, check_tensor, shown, torch_generator
 from .limits import check_bytes
 from .program import StepProgram
 
@@ -66,7 +66,7 @@ class ShotBackend(Backend):
         # Eight numbers a shot; states before and after, their squares, and five numbers for each branch.
         branch = 2 * size * self.dtype.itemsize + 5 * 8
         needed = together * (64 * self.shots + nodes * (outcomes * branch + size * self.dtype.itemsize)) + 24 * listed
-        check_bytes("shots", needed, f"{self.shots} of {circuits} circuits with {time_steps} steps")
+        check_bytes("shots", needed, f"{shown(self.shots)} of {circuits} circuits with {time_steps} steps")
 
     def _frequencies(self, kraus: torch.Tensor, dtype: torch.dtype, rho: torch.Tensor | None = None) -> torch.Tensor:
         """Relative frequencies (circuits, time, R) of the outcomes of each step."""

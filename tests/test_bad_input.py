@@ -1,0 +1,961 @@
+"""A thousand random bad arguments to the public calls: a named error or a right answer each.
+
+The table below holds every public call with good arguments, with what each argument admits, and with
+what a right answer is.  A case spoils one or two arguments of a call (`junk`).  Then
+
+- an error must come from this package's own lines, be a TypeError, a ValueError or a documented one,
+  and name a spoilt argument;
+- an answer is allowed only if the argument admits its value, and must be right for it;
+- nothing may take more than SECONDS of processor time, or more than MEMORY bytes.
+
+A case is a pure function of its name: `pytest tests/test_bad_input.py -k "fit-17"` runs it again.
+"""
+
+from __future__ import annotations
+
+import collections
+import faulthandler
+import math
+import numbers
+import random
+import re
+import signal
+import traceback
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import junk
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from matplotlib.figure import Figure
+from qiskit import QuantumCircuit
+from qiskit.primitives import BaseSamplerV2
+from qiskit.transpiler import PassManager
+from qiskit_aer.primitives import SamplerV2
+from torch import nn
+
+import qrnn_helpers as q
+from qrnn_helpers import metrics, show, study
+from qrnn_helpers.flow import Flow
+from qrnn_helpers.ks2d import ks2d
+from qrnn_helpers.lorenz import Lorenz, lorenz
+from qrnn_helpers.lyapunov import lyapunov_exponents
+from qrnn_helpers.samplers import SamplerError
+
+CASES, SECONDS, MEMORY = 1_000, 4, 2**30
+PACKAGE = Path(q.__file__).parent
+STEP = q.rotation_step(1, 1)
+ANGLES = 0.3 * torch.ones(2, 3, 13, dtype=torch.float64)
+
+# ---------------------------------------------------------------- what an argument admits
+
+
+class Kind(NamedTuple):
+    """The pool that near misses come from, and which values a call may answer."""
+
+    topic: str
+    admits: Callable[[object], bool]
+
+
+def integer(low=None, high=None) -> Kind:
+    def admits(value):
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        return whole and (low is None or value >= low) and (high is None or value <= high)
+
+    return Kind("number", admits)
+
+
+def real(low=None, exclusive=False) -> Kind:
+    def admits(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not abs(value) < 10**308:
+            return False
+        return low is None or value > low or (value == low and not exclusive)
+
+    return Kind("number", admits)
+
+
+def a(topic: str, *kinds: type) -> Kind:
+    return Kind(topic, lambda value: isinstance(value, kinds))
+
+
+def one_of(topic: str, *values) -> Kind:
+    return Kind(topic, lambda value: any(value is v or (isinstance(value, str) and value == v) for v in values))
+
+
+def optional(kind: Kind) -> Kind:
+    return Kind(kind.topic, lambda value: value is None or kind.admits(value))
+
+
+def either(*kinds: Kind) -> Kind:
+    return Kind(kinds[0].topic, lambda value: any(kind.admits(value) for kind in kinds))
+
+
+def tensor(*shape, complex_too=False) -> Kind:
+    """Finite dense floating tensors in memory; None in the shape is any size but 0."""
+
+    def admits(value):
+        if not isinstance(value, torch.Tensor) or value.device.type != "cpu" or value.layout != torch.strided:
+            return False
+        if not (value.is_floating_point() or (complex_too and value.is_complex())) or value.dim() != len(shape):
+            return False
+        fits = all(got == want or (want is None and got) for got, want in zip(value.shape, shape))
+        return fits and value.numel() < 10**6 and bool(torch.isfinite(value).all())
+
+    return Kind("tensor", admits)
+
+
+def numeric(topic="array", *, ndim=None) -> Kind:
+    """What NumPy reads as real, finite, not empty."""
+
+    def admits(value):
+        if isinstance(value, (str, bytes, junk.ByteShape)) or not isinstance(
+            value, (*ARRAYS, list, tuple, numbers.Real)
+        ):
+            return False
+        array = value.detach().numpy() if isinstance(value, torch.Tensor) and value.device.type == "cpu" else value
+        try:
+            array = np.asarray(array)
+        except (ValueError, TypeError, RuntimeError):
+            return False
+        if array.dtype.kind not in "biuf" or not 0 < array.size < 10**6 or ndim not in (None, array.ndim):
+            return False
+        return bool(np.isfinite(array).all())
+
+    return Kind(topic, admits)
+
+
+ARRAYS = (np.ndarray, np.generic, torch.Tensor, xr.DataArray, pd.Series, pd.DataFrame)
+BOOL, TEXT, ANY = a("bool", bool), a("text", str), Kind("odd", lambda value: True)
+FUNCTION = Kind("function", callable)
+SEED = optional(either(Kind("object", lambda v: isinstance(v, torch.Generator)), integer(0, 2**63 - 1)))
+NUMPY_SEED = optional(either(Kind("object", lambda v: isinstance(v, np.random.Generator)), integer(0, 2**63 - 1)))
+COMPLEX = one_of("object", torch.complex64, torch.complex128)
+FLOATING = optional(Kind("object", lambda v: isinstance(v, torch.dtype) and v.is_floating_point))
+CIRCUIT, PATH = a("circuit", QuantumCircuit), a("path", str, Path)
+BACKEND, GRADIENT = optional(a("object", q.Backend)), optional(a("object", q.GradientEstimator))
+FIELD = a("field", xr.DataArray)
+RAN = Kind("object", lambda value: value is None or callable(getattr(value, "figures", None)))
+
+# ---------------------------------------------------------------- what a right answer is
+
+
+def finite(_, answer) -> None:
+    assert np.isfinite(np.asarray(answer, dtype=float)).all()
+
+
+def anything(_, answer) -> None:
+    """An object whose making is all there is to see."""
+
+
+def unchanged(given: dict, answer) -> None:
+    for name, value in given.items():
+        assert getattr(answer, name) is value or getattr(answer, name) == value, name
+
+
+def distributions(given: dict, answer) -> None:
+    """Probabilities of every step and sample, and a density matrix or none."""
+    probabilities, state = answer
+    assert torch.isfinite(probabilities).all() and probabilities.min() >= -1e-6
+    tolerance = 0.05 if probabilities.dtype.itemsize < 4 else 1e-4
+    assert torch.allclose(probabilities.sum(-1).double(), torch.ones(()).double(), atol=tolerance)
+    if "angles" in given:
+        assert probabilities.shape[:2] == given["angles"].shape[:2] and probabilities.dtype == given["angles"].dtype
+    assert state is None or torch.isfinite(torch.view_as_real(state)).all()
+
+
+def steps_of(angles: Callable[[int, int], int]):
+    def right(given, step):
+        n = int(given["memory"]) + int(given["readout"])
+        assert step.num_qubits == n and len(step.parameters) == angles(n, int(given["layers"]))
+
+    return right
+
+
+def unrolled(given, circuit) -> None:
+    assert len(circuit.parameters) == given["time_steps"] * len(given["step"].parameters)
+    assert [r.name for r in circuit.cregs] == [f"t{t}" for t in range(given["time_steps"])]
+
+
+def outputs_and_gradient(given, answer) -> None:
+    outputs, gradient = answer
+    distributions({}, (outputs, None))
+    assert gradient is None or torch.isfinite(gradient).all()
+
+
+def a_gradient(given, answer) -> None:
+    """With exact probabilities and many angles: zero would be a silent one."""
+    outputs_and_gradient(given, answer)
+    assert answer[1].abs().max() > 0
+
+
+def outputs_of(inputs="x"):
+    def right(given, answer):
+        y, _ = answer
+        assert torch.isfinite(y).all() and y.shape[:2] == given[inputs].shape[:2]
+
+    return right
+
+
+def scored(given, answer) -> None:
+    prediction, truth = (np.asarray(given[k].detach() if isinstance(given[k], torch.Tensor) else given[k], dtype=float)
+                         for k in ("prediction", "truth"))  # fmt: skip
+    scale = truth.std() if given["scale"] is None else float(given["scale"])
+    assert answer == pytest.approx(np.sqrt(np.mean(((prediction - truth) / scale) ** 2)), rel=1e-9)
+
+
+def booked(given, ledger) -> None:
+    assert (ledger.circuits, ledger.shots, ledger.jobs) == tuple(given[k] for k in ("circuits", "shots", "jobs"))
+    assert ledger.seconds == float(given["seconds"]) and ledger.total().circuits == ledger.circuits
+
+
+def sampled(*dims: str):
+    """Finite samples of the dims and sizes that were asked for."""
+
+    def right(given, field):
+        assert field.dims == ("trajectory", "time", *dims) and np.isfinite(field.values).all()
+        assert field.shape[:2] == (given["trajectories"], given["steps"])
+        assert set(field.shape[2:]) == {given.get("points", 3)}
+        assert np.allclose(np.diff(field["time"]), float(given["dt"]))
+
+    return right
+
+
+def part(given, field) -> None:
+    sizes = {None: 14, "train": 8, "validation": 2, "test": 4}
+    assert field.sizes["trajectory"] == sizes[given["split"]]
+
+
+def kept(given, back) -> None:
+    xr.testing.assert_identical(back, given["array"])
+
+
+def windows_of(given, task) -> None:
+    for (x, y), count in zip((task.train, task.validation, task.test), given["windows"]):
+        assert x.shape == (count, given["steps"], given["neighbours"]) and y.shape == (count, given["steps"], 1)
+        assert torch.isfinite(x).all() and torch.isfinite(y).all()
+
+
+def rolled_out(given, fields) -> None:
+    assert fields.shape == (given["count"], np.shape(given["history"])[1])
+    assert np.isfinite(fields).all() or given["forecast"] is not upwind  # what blows up is shown as it is
+
+
+def forced(given, fields) -> None:
+    times, points = np.shape(given["field"])
+    assert fields.shape == (times - given["task"].steps, points)
+    assert np.isfinite(fields).all() or given["forecast"] is not upwind
+
+
+def forecasts(given, baseline) -> None:
+    answer = baseline.forecast(given["task"].test[0])
+    assert answer.shape == (len(given["task"].test[0]),) and torch.isfinite(answer).all()
+
+
+def trained(given, answer) -> None:
+    """Every update is in the curve, and has moved the weights: no silent standstill."""
+    curve, before, after = answer
+    assert len(curve) >= 1 and np.isfinite(curve["train_loss"]).all()
+    assert np.isfinite(curve["validation_nrmse"].iloc[-1])
+    assert len(curve) == (given["budget"].steps or len(curve))
+    assert any(not torch.equal(a, b) for a, b in zip(before, after))
+
+
+# ---------------------------------------------------------------- calls that need a line or two
+
+
+def layer_of(step=STEP, **options):
+    return q.QuantumRecurrentLayer(step, **options)
+
+
+def there_and_back(backend=None, gradient=None, step=STEP):
+    """Outputs and gradient of a small layer."""
+    layer = q.QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
+    angles = torch.full((1, 2, max(1, len(layer.program.parameters))), 0.3, dtype=torch.float64)
+    if not layer.program.parameters:
+        return layer(angles[..., :0])[0], None
+    outputs = layer(angles.requires_grad_())[0]
+    outputs[..., -1].sum().backward()
+    return outputs.detach(), angles.grad
+
+
+def with_backend(make):
+    return lambda **given: there_and_back(make(**given), gradient_for_noise())
+
+
+def gradient_for_noise():
+    return q.SPSA(seed=1)
+
+
+def with_gradient(make):
+    return lambda **given: there_and_back(None, make(**given))
+
+
+def record(**given):
+    ledger = q.CostLedger()
+    ledger.record(**given)
+    return ledger
+
+
+def scope(name):
+    ledger = q.CostLedger()
+    with ledger.scope(name) as inner:
+        ledger.record(1, 2, 3, 4.0)
+    assert ledger.scopes[name] is inner and ledger.circuits == 0
+    return inner.circuits
+
+
+OF_THE_MODEL = "gradient descent, made from the model when `fit` is called"
+
+
+def fit(model, optimizer, **given):
+    if optimizer is OF_THE_MODEL:
+        weights = [*model.parameters()] if isinstance(model, nn.Module) else []
+        optimizer = torch.optim.SGD(weights or [nn.Parameter(torch.ones(1))], lr=0.1)
+    before = [p.detach().clone() for p in model.parameters()] if isinstance(model, nn.Module) else []
+    curve = q.fit(model, optimizer=optimizer, **given)
+    return curve, before, [p.detach() for p in model.parameters()]
+
+
+def used(kind):
+    """A network made and run on a short input."""
+
+    def run(**given):
+        model = kind(**given)
+        return model(torch.ones(1, 2, int(given["input_size"]), dtype=given["dtype"]))
+
+    return run
+
+
+def save_and_load(array, path):
+    q.save(array, path)
+    return q.load(path)
+
+
+def save_and_load_state(state, path):
+    q.save_state(state, path)
+    return q.load_state(path)
+
+
+def is_state(value) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.layout == torch.strided and not value.is_meta and value.numel() < 10**6
+    if type(value) in (dict, list, tuple):
+        return not value or all(map(is_state, value if type(value) is not dict else [*value, *value.values()]))
+    return type(value) in (bool, int, float, str, type(None))
+
+
+def same_state(back, state) -> None:
+    if isinstance(state, torch.Tensor):
+        assert torch.equal(torch.nan_to_num(back), torch.nan_to_num(state.detach())) and back.dtype == state.dtype
+    else:
+        assert repr(back) == repr(state)
+
+
+STATE_OF_TRAINING = {"model": {"weight": torch.ones(2), 0: (1, 2.5, None)}, "words": ["a", True]}
+
+
+def spsa_of(params, **options) -> torch.optim.Optimizer:
+    return q.SPSAOptimizer(params, **{"lr": 0.1, "c": 0.1, "seed": 1, **options})
+
+
+def one_spsa_step(params, **options):
+    optimizer = q.SPSAOptimizer(params, **options)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    before = [weight.detach().clone() for weight in weights]
+    loss = max(optimizer.step(lambda: sum(weight.sum() for weight in weights)) for _ in range(2))
+    return float(loss), before, [weight.detach() for weight in weights]
+
+
+def moved(given, answer) -> None:
+    loss, before, after = answer
+    assert math.isfinite(loss) and all(torch.isfinite(weight).all() for weight in after)
+    still = float(given["lr"]) < 1e-200  # a rate of 0 is allowed: it means to stand still
+    assert still or any(not torch.equal(a, b) for a, b in zip(before, after))
+
+
+def calibrated(**given):
+    weight = nn.Parameter(torch.ones(3, dtype=torch.float64))
+    optimizer = spsa_of([weight])
+    optimizer.calibrate(lambda: weight.sum(), **given)
+    return optimizer.param_groups[0]["lr"]
+
+
+def task_of_fields() -> q.PatchForecast:
+    field = junk.field()
+    return q.patch_forecast(field, field, field, neighbours=3, spacing=1, steps=2, windows=(12, 4, 4))
+
+
+def task_used(**given):
+    task = q.PatchForecast(**given)
+    return q.rollout(upwind, np.ones((task.steps, 8)), 2, task)
+
+
+def upwind(x):
+    return 0.1 * x[:, -1, 0]
+
+
+def fit_arguments(_) -> dict:
+    return {
+        "model": junk.qrnn(), "train": junk.pair(), "validation": junk.pair(),
+        "optimizer": OF_THE_MODEL, "batch_size": 2, "budget": q.Budget(steps=2),
+        "washout": 0, "seed": 1, "progress": False, "schedule": None, "scored_steps": None, "validations": 2,
+    }  # fmt: skip
+
+
+class Call(NamedTuple):
+    run: Callable
+    given: Callable[[Path], dict]
+    kinds: dict[str, Kind]
+    right: Callable[[dict, object], None] = anything
+
+
+SIZES = {"memory": integer(1), "readout": integer(1), "layers": integer(1)}
+MODEL = {"input_size": integer(1), "output_size": integer(1)}
+TASK = a("model", q.PatchForecast)
+STATE = optional(tensor(2, 2, 2, complex_too=True))
+
+TABLE = {
+    "rotation_step": Call(
+        q.rotation_step,
+        lambda _: {"memory": 2, "readout": 1, "layers": 1},
+        SIZES,
+        steps_of(lambda n, layers: layers * (7 * n - 1)),
+    ),
+    "reuploading_step": Call(
+        q.reuploading_step,
+        lambda _: {"memory": 2, "readout": 1, "layers": 1},
+        SIZES,
+        steps_of(lambda n, layers: layers * (5 * n if n > 2 else 7)),
+    ),
+    "unroll": Call(
+        q.unroll,
+        lambda _: {"step": STEP, "time_steps": 2},
+        {"step": CIRCUIT, "time_steps": integer(1)},
+        unrolled,
+    ),
+    "Backend": Call(
+        there_and_back,
+        lambda _: {"backend": q.ExactBackend(), "gradient": gradient_for_noise()},
+        {"backend": BACKEND, "gradient": GRADIENT},
+        outputs_and_gradient,
+    ),
+    "ExactBackend": Call(
+        with_backend(q.ExactBackend),
+        lambda _: {"dtype": torch.complex128},
+        {"dtype": COMPLEX},
+        outputs_and_gradient,
+    ),
+    "ShotBackend": Call(
+        with_backend(q.ShotBackend),
+        lambda _: {"shots": 5, "seed": 1, "dtype": torch.complex128},
+        {"shots": integer(1), "seed": SEED, "dtype": COMPLEX},
+        outputs_and_gradient,
+    ),
+    "SamplerBackend": Call(
+        with_backend(q.SamplerBackend),
+        lambda _: {
+            "sampler": SamplerV2(), "shots": 5, "pass_manager": None, "seed": 1, "max_circuits": 300, "retries": 0,
+            "retry_if": lambda error: False, "pause": lambda seconds: None,
+        },
+        {
+            "sampler": a("object", BaseSamplerV2), "shots": integer(1),
+            "pass_manager": optional(a("object", PassManager)), "seed": SEED, "max_circuits": integer(1),
+            "retries": integer(0), "retry_if": FUNCTION, "pause": FUNCTION,
+        },
+        outputs_and_gradient,
+    ),
+    "GradientEstimator": Call(
+        there_and_back,
+        lambda _: {"backend": None, "gradient": q.ParameterShift()},
+        {"backend": BACKEND, "gradient": GRADIENT},
+        outputs_and_gradient,
+    ),
+    "Autograd": Call(with_gradient(lambda: q.Autograd()), lambda _: {}, {}, a_gradient),
+    "ParameterShift": Call(
+        with_gradient(q.ParameterShift),
+        lambda _: {"causal": True, "prune": False},
+        {"causal": BOOL, "prune": BOOL},
+        a_gradient,
+    ),
+    "FiniteDifference": Call(
+        with_gradient(q.FiniteDifference),
+        lambda _: {"h": 0.1, "causal": False},
+        {"h": real(0, exclusive=True), "causal": BOOL},
+        a_gradient,
+    ),
+    "RandomCoordinate": Call(
+        with_gradient(q.RandomCoordinate),
+        lambda _: {"coordinates": 2, "seed": 1, "causal": True},
+        {"coordinates": integer(1), "seed": SEED, "causal": BOOL},
+        outputs_and_gradient,
+    ),
+    "DirectionalShift": Call(
+        with_gradient(q.DirectionalShift),
+        lambda _: {"directions": 1, "seed": 1, "causal": False},
+        {"directions": integer(1), "seed": SEED, "causal": BOOL},
+        a_gradient,
+    ),
+    "SPSA": Call(
+        with_gradient(q.SPSA),
+        lambda _: {"c": 0.1, "directions": 1, "seed": 1, "causal": False},
+        {"c": real(0, exclusive=True), "directions": integer(1), "seed": SEED, "causal": BOOL},
+        a_gradient,
+    ),
+    "QuantumRecurrentLayer": Call(
+        there_and_back,
+        lambda _: {"step": STEP, "backend": None, "gradient": None},
+        {"step": CIRCUIT, "backend": BACKEND, "gradient": GRADIENT},
+        outputs_and_gradient,
+    ),
+    "QuantumRecurrentLayer.forward": Call(
+        lambda **given: layer_of()(**given),
+        lambda _: {"angles": ANGLES, "state": None},
+        {"angles": tensor(None, None, 13), "state": STATE},
+        distributions,
+    ),
+    "QuantumRecurrentLayer.forward by shifts": Call(
+        lambda **given: layer_of(gradient=q.ParameterShift())(**given),
+        lambda _: {"angles": ANGLES, "state": torch.eye(2).expand(2, 2, 2) / 2},
+        {"angles": tensor(None, None, 13), "state": STATE},
+        distributions,
+    ),
+    "QuantumRecurrentLayer.forward with shots": Call(
+        lambda **given: layer_of(backend=q.ShotBackend(5, seed=1))(**given),
+        lambda _: {"angles": ANGLES, "state": None},
+        {"angles": tensor(None, None, 13), "state": Kind("tensor", lambda v: v is None)},
+        distributions,
+    ),
+    "QuantumRecurrentLayer.update_circuits": Call(
+        layer_of(gradient=q.ParameterShift()).update_circuits,
+        lambda _: {"batch": 2, "time_steps": 3},
+        {"batch": integer(1), "time_steps": integer(1)},
+        lambda given, answer: None if answer == given["batch"] * (1 + 28 * given["time_steps"]) else 1 / 0,
+    ),
+    "QRNN": Call(
+        used(q.QRNN),
+        lambda _: {
+            "input_size": 2, "output_size": 1, "step": STEP, "backend": None, "gradient": None, "skip": False,
+            "dtype": torch.float64, "seed": 1,
+        },
+        MODEL
+        | {"step": CIRCUIT, "backend": BACKEND, "gradient": GRADIENT, "skip": BOOL, "dtype": FLOATING, "seed": SEED},
+        lambda given, answer: finite(given, answer[0].detach()),
+    ),
+    "QRNN.forward": Call(
+        lambda **given: junk.qrnn()(**given),
+        lambda _: {"x": junk.series(2, 3, 2), "state": None},
+        {"x": tensor(None, None, 2), "state": STATE},
+        outputs_of(),
+    ),
+    "GRU": Call(
+        used(q.GRU),
+        lambda _: {"input_size": 2, "output_size": 1, "hidden": 3, "dtype": torch.float64, "seed": 1},
+        MODEL | {"hidden": integer(1), "dtype": FLOATING, "seed": SEED},
+        lambda given, answer: finite(given, answer[0].detach()),
+    ),
+    "GRU.forward": Call(
+        lambda **given: q.GRU(2, 1, 2, dtype=torch.float64, seed=1)(**given),
+        lambda _: {"x": junk.series(2, 3, 2), "state": None},
+        {"x": tensor(None, None, 2), "state": optional(tensor(1, 2, 2))},
+        outputs_of(),
+    ),
+    "CostLedger.record": Call(
+        record,
+        lambda _: {"circuits": 1, "shots": 2, "jobs": 3, "seconds": 4.0, "ran": None},
+        {"circuits": integer(0), "shots": integer(0), "jobs": integer(0), "seconds": real(0), "ran": RAN},
+        booked,
+    ),
+    "CostLedger.scope": Call(scope, lambda _: {"name": "validation"}, {"name": TEXT}, finite),
+    "CostLedger": Call(lambda: repr(q.CostLedger().total()), lambda _: {}, {}),
+    "Budget": Call(
+        lambda **given: q.Budget(**given),
+        lambda _: {"steps": 1, "circuits": None, "shots": None},
+        {name: optional(integer(1)) for name in ("steps", "circuits", "shots")},
+        unchanged,
+    ),
+    "Budget.fraction": Call(
+        q.Budget(steps=4).fraction,
+        lambda _: {"steps": 1, "circuits": 2, "shots": 0},
+        {name: integer(0) for name in ("steps", "circuits", "shots")},
+        lambda given, answer: finite(given, answer),
+    ),
+    "fit": Call(
+        fit,
+        fit_arguments,
+        {
+            "model": a("model", nn.Module), "train": a("data", tuple, list, torch.utils.data.Dataset),
+            "validation": a("data", tuple, list, torch.utils.data.Dataset),
+            "optimizer": either(a("optimizer", torch.optim.Optimizer), one_of("odd", OF_THE_MODEL)),
+            "batch_size": integer(1, 4),
+            "budget": a("object", q.Budget), "washout": integer(0, 2), "seed": SEED, "progress": BOOL,
+            "schedule": optional(FUNCTION), "scored_steps": optional(integer(1, 3)), "validations": integer(1),
+        },
+        trained,
+    ),
+    "ks1d": Call(
+        q.ks1d,
+        lambda _: {
+            "length": 10.0, "points": 16, "dt": 0.25, "steps": 3, "transient": 1.0, "trajectories": 1,
+            "step": 0.05, "seed": 0, "initial": None,
+        },
+        {
+            "length": real(0, exclusive=True), "points": integer(16), "dt": real(0, exclusive=True),
+            "steps": integer(1), "transient": real(0), "trajectories": integer(1), "step": real(0, exclusive=True),
+            "seed": NUMPY_SEED, "initial": optional(numeric(ndim=2)),
+        },
+        sampled("x"),
+    ),
+    "ks2d": Call(
+        ks2d,
+        lambda _: {
+            "length": 10.0, "points": 16, "dt": 0.25, "steps": 3, "transient": 1.0, "trajectories": 1,
+            "step": 0.05, "seed": 0, "initial": None,
+        },
+        {
+            "length": real(0, exclusive=True), "points": integer(1), "dt": real(0, exclusive=True),
+            "steps": integer(1), "transient": real(0), "trajectories": integer(1), "step": real(0, exclusive=True),
+            "seed": NUMPY_SEED, "initial": optional(numeric(ndim=3)),
+        },
+        sampled("y", "x"),
+    ),
+    "lorenz": Call(
+        lorenz,
+        lambda _: {"dt": 0.01, "steps": 3, "transient": 1.0, "trajectories": 2, "seed": 0},
+        {
+            "dt": real(0, exclusive=True), "steps": integer(1), "transient": real(0), "trajectories": integer(1),
+            "seed": NUMPY_SEED,
+        },
+        sampled("component"),
+    ),
+    "lyapunov_exponents": Call(
+        lyapunov_exponents,
+        lambda _: {
+            "system": Lorenz(), "count": 1, "trajectories": 2, "time": 1.0, "transient": 1.0, "settle": 0.5,
+            "interval": 0.5, "seed": 0, "progress": False,
+        },
+        {
+            "system": a("object", Flow), "count": integer(1, 3), "trajectories": integer(2), "time": real(0, True),
+            "transient": real(0), "settle": real(0), "interval": real(0, True), "seed": NUMPY_SEED, "progress": BOOL,
+        },
+        lambda given, found: finite(given, found["exponents"]),
+    ),
+    "ks22": Call(
+        q.ks22,
+        lambda _: {"split": "test"},
+        {"split": one_of("text", None, "train", "validation", "test")},
+        part,
+    ),
+    "save": Call(
+        save_and_load,
+        lambda folder: {"array": junk.field(), "path": folder / "a.nc"},
+        {"array": FIELD, "path": PATH},
+        kept,
+    ),
+    "load": Call(
+        q.load,
+        lambda folder: {"path": saved(folder), "sha256": None},
+        {"path": PATH, "sha256": optional(TEXT)},
+        lambda given, back: kept({"array": junk.field()}, back),
+    ),
+    "save_state": Call(
+        save_and_load_state,
+        lambda folder: {"state": STATE_OF_TRAINING, "path": folder / "a.safetensors"},
+        {"state": Kind("odd", is_state), "path": PATH},
+        lambda given, back: same_state(back, given["state"]),
+    ),
+    "load_state": Call(
+        lambda path: q.load_state(path),
+        lambda folder: {"path": saved_state(folder)},
+        {"path": PATH},
+        lambda given, back: same_state(back, STATE_OF_TRAINING),
+    ),
+    "SPSAOptimizer": Call(
+        one_spsa_step,
+        lambda _: {
+            "params": [nn.Parameter(torch.ones(3, dtype=torch.float64))], "lr": 0.1, "c": 0.1, "alpha": 0.602,
+            "gamma": 0.101, "stability": 0.0, "directions": 1, "blocking": None, "seed": 1,
+        },
+        {
+            "params": a("data", list, tuple), "lr": real(0), "c": real(0, True), "alpha": real(0), "gamma": real(0),
+            "stability": real(0), "directions": integer(1), "blocking": optional(real(0)), "seed": SEED,
+        },
+        moved,
+    ),
+    "SPSAOptimizer.step": Call(
+        lambda closure: spsa_of([nn.Parameter(torch.ones(3))]).step(closure),
+        lambda _: {"closure": lambda: 0.5},
+        {"closure": FUNCTION},
+        finite,
+    ),
+    "SPSAOptimizer.calibrate": Call(
+        calibrated,
+        lambda _: {"move": 0.1, "estimates": 2},
+        {"move": real(0, True), "estimates": integer(1)},
+        finite,
+    ),
+    "nrmse": Call(
+        q.nrmse,
+        lambda _: {"prediction": np.zeros((2, 8)), "truth": np.arange(16.0).reshape(2, 8), "scale": None},
+        {"prediction": numeric(), "truth": numeric(), "scale": optional(real(0, exclusive=True))},
+        scored,
+    ),
+    "patch_forecast": Call(
+        q.patch_forecast,
+        lambda _: {
+            "train": junk.field(), "validation": junk.field(), "test": junk.field(), "neighbours": 3, "spacing": 1,
+            "steps": 2, "windows": (4, 2, 2), "seed": 0,
+        },
+        {
+            "train": FIELD, "validation": FIELD, "test": FIELD, "neighbours": integer(1), "spacing": integer(1),
+            "steps": integer(1), "windows": a("number", tuple, list), "seed": integer(0),
+        },
+        windows_of,
+    ),
+    "PatchForecast": Call(
+        task_used,
+        lambda _: vars(task_of_fields()),
+        {name: a("data", tuple, list) for name in ("train", "validation", "test")}
+        | {
+            "offsets": a("number", tuple), "steps": integer(1), "field_std": real(0, exclusive=True),
+            "increment_std": real(0, exclusive=True),
+        },
+        finite,
+    ),
+    "rollout": Call(
+        q.rollout,
+        lambda _: {"forecast": upwind, "history": np.ones((2, 8)), "count": 3, "task": task_of_fields(), "modes": None},
+        {
+            "forecast": FUNCTION, "history": numeric(ndim=2), "count": integer(1), "task": TASK,
+            "modes": optional(integer(1)),
+        },
+        rolled_out,
+    ),
+    "teacher_forced": Call(
+        q.teacher_forced,
+        lambda _: {"forecast": upwind, "field": np.ones((5, 8)), "task": task_of_fields()},
+        {"forecast": FUNCTION, "field": numeric(ndim=2), "task": TASK},
+        forced,
+    ),
+    "persistence": Call(q.persistence, lambda _: {"task": task_of_fields()}, {"task": TASK}, forecasts),
+    "linear_baseline": Call(
+        q.linear_baseline,
+        lambda _: {"task": task_of_fields(), "steps": 1},
+        {"task": TASK, "steps": integer(1, 2)},
+        forecasts,
+    ),
+    "untrained_circuit": Call(
+        q.untrained_circuit,
+        lambda _: {"task": task_of_fields(), "model": junk.qrnn(3)},
+        {"task": TASK, "model": a("model", q.QRNN)},
+        forecasts,
+    ),
+    "Baseline": Call(
+        q.Baseline,
+        lambda _: {"name": "a", "sees": "b", "parameters": 3, "forecast": upwind},
+        {"name": TEXT, "sees": TEXT, "parameters": integer(0), "forecast": FUNCTION},
+        unchanged,
+    ),
+    "metrics.mean_interval": Call(
+        metrics.mean_interval,
+        lambda _: {"values": [1.0, 2.0, 4.0], "confidence": 0.9},
+        {"values": numeric(), "confidence": Kind("number", lambda v: real(0, True).admits(v) and v < 1)},
+        finite,
+    ),
+    "show.picture": Call(
+        show.picture,
+        lambda _: {"figure": junk.PNG, "alt": "a", "dpi": 90, "colours": 4},
+        {
+            "figure": a("picture", Figure, bytes), "alt": TEXT, "dpi": integer(1, 600), "colours": integer(2, 256),
+        },
+        lambda given, page: None if page.startswith("<img src=") else 1 / 0,
+    ),
+    "show.player": Call(
+        show.player,
+        lambda _: {
+            "frames": [junk.PNG, junk.PNG], "labels": ["a", "b"], "alt": "{label}", "caption": "c",
+            "slider_label": "s", "dpi": 90, "colours": 4, "max_bytes": 10_000,
+        },
+        {name: a("picture", list, tuple) for name in ("frames", "labels")}
+        | {
+            "alt": a("picture", str, list, tuple), "caption": TEXT, "slider_label": TEXT, "dpi": integer(1, 600),
+            "colours": integer(2, 256), "max_bytes": integer(1),
+        },
+        lambda given, player: None if "<figure" in player._repr_html_() else 1 / 0,
+    ),
+    "study.Run": Call(
+        study.Run,
+        lambda _: {
+            "method": "spsa", "shots": 0, "budget": 20, "batch": 2, "rate": 0.1, "seed": 0, "directions": 8,
+            "c": 0.1, "causal": False,
+        },
+        {
+            "method": one_of("text", "shift", "spsa", "exact", "gru"), "shots": integer(0), "budget": integer(1),
+            "batch": integer(1), "rate": real(0, True), "seed": integer(0), "directions": integer(1),
+            "c": real(0, True), "causal": BOOL,
+        },
+        unchanged,
+    ),
+    "show.line_style": Call(
+        show.line_style,
+        lambda _: {"role": "spsa"},
+        {"role": either(one_of("text", *show.ROLES), integer())},
+        lambda given, style: None if set(style) == {"color", "linestyle", "marker"} else 1 / 0,
+    ),
+}  # fmt: skip
+
+
+def saved_state(folder: Path) -> Path:
+    q.save_state(STATE_OF_TRAINING, folder / "a.safetensors")
+    return folder / "a.safetensors"
+
+
+def saved(folder: Path) -> Path:
+    q.save(junk.field(), folder / "a.nc")
+    return folder / "a.nc"
+
+
+# ---------------------------------------------------------------- cases
+
+
+Spoilt = dict[str, tuple[tuple[str, str], Callable]]
+"""For each spoilt argument: topic and label of the bad value, and the function that makes it."""
+
+
+class Case(NamedTuple):
+    call: str
+    number: int
+
+    def spoilt(self) -> Spoilt:
+        """Which arguments this case spoils, and with what."""
+        rng = random.Random(f"{self.call} {self.number}")
+        kinds = TABLE[self.call].kinds
+        names = rng.sample(list(kinds), min(len(kinds), rng.choice((1, 1, 1, 2))))
+        return {name: junk.draw(rng, kinds[name].topic) for name in names}
+
+
+def cases() -> list[Case]:
+    """CASES cases, spread over the calls by the number of their arguments."""
+    slots = [name for name, call in TABLE.items() for _ in call.kinds]
+    counts = collections.Counter(slots[i % len(slots)] for i in range(CASES))
+    return [Case(name, number) for name, count in counts.items() for number in range(count)]
+
+
+@contextmanager
+def guarded():
+    """Stop a case that takes too long or too much: both are faults."""
+
+    def stop(*_):
+        raise Overrun(f"more than {SECONDS} s")
+
+    old = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    faulthandler.dump_traceback_later(60, exit=True)  # the last resort: stuck where no signal is heard
+    try:
+        with limited_memory(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, old)
+        faulthandler.cancel_dump_traceback_later()
+
+
+class Overrun(BaseException):
+    """Not an Exception, so that no `except Exception` under test hides it."""
+
+
+@contextmanager
+def limited_memory():
+    """MEMORY bytes more than the process has now, where the system can say so (Linux)."""
+    pages = Path("/proc/self/statm")
+    if not pages.is_file():
+        yield
+        return
+    import resource
+
+    old = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(pages.read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, old)
+
+
+ERRORS = (TypeError, ValueError, FileNotFoundError, IsADirectoryError, FloatingPointError, SamplerError)
+OWN = ("raises", "on a device without memory")
+"""What a reader's own model raises passes through; so does what any function of theirs raises."""
+
+INNER = {"10**12 shots": "shots", "10**12 directions": "directions"}
+"""Of a backend or an estimator that is too large its own argument may be named."""
+
+
+def fault_in(error: BaseException, call: Call, spoilt: Spoilt, bad: dict) -> str | None:
+    """What is wrong with an error, or None."""
+    calls_back = any(call.kinds[name].topic == "function" and callable(value) for name, value in bad.items())
+    if isinstance(error, Exception) and (calls_back or any(label in OWN for (_, label), _ in spoilt.values())):
+        return None
+    if not isinstance(error, ERRORS):
+        return f"raised {type(error).__name__}"
+    place = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    if place.parent != PACKAGE and "params argument given to the optimizer" not in str(error):
+        return f"raised in {place.name}"
+    names = [*spoilt, *(INNER[label] for (_, label), _ in spoilt.values() if label in INNER)]
+    if not any(re.search(rf"(?<!\w){name}(?!\w)", str(error)) for name in names):
+        return "raised without the argument's name"
+    return "raised a message of more than 1,500 letters" if len(str(error)) > 1_500 else None
+
+
+def fault_of(name: str, spoilt: Spoilt, folder: Path) -> str | None:
+    """What is wrong with a case, with all that is needed to see it, or None."""
+    call = TABLE[name]
+    bad = {name: make(folder) for name, (_, make) in spoilt.items()}
+    given = call.given(folder) | bad
+    words = f"{name} with {', '.join(f'{k} = {t}: {v}' for k, ((t, v), _) in spoilt.items())}"
+    try:
+        with guarded():
+            answer = call.run(**given)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # Overrun, and what Rust calls a panic
+        fault = fault_in(error, call, spoilt, bad)
+        return fault and f"{words}: {fault}: {str(error)[:300]}"
+    for argument, value in bad.items():
+        if not call.kinds[argument].admits(value):
+            return f"{words}: {argument} was taken without a word"
+    try:
+        call.right(given, answer)
+    except Exception as error:
+        return f"{words}: a wrong answer: {type(error).__name__} {str(error)[:300]}"
+    return None
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: f"{case.call}-{case.number}")
+def test_bad_input(case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fault = fault_of(case.call, case.spoilt(), tmp_path)
+    assert fault is None, fault
+
+
+def test_the_table_holds_every_public_name():
+    held = {name.split(".")[0] for name in TABLE}
+    missing = [name for name in q.__all__ if name not in held and not is_error(getattr(q, name))]
+    assert not missing, f"add to the table of tests/test_bad_input.py: {missing}"
+
+
+def is_error(value) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_good_arguments_have_a_right_answer(name, tmp_path):
+    call = TABLE[name]
+    given = call.given(tmp_path)
+    assert all(kind.admits(given[k]) for k, kind in call.kinds.items())
+    call.right(given, call.run(**given))
