@@ -9,7 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qiskit import QuantumCircuit
+from qiskit import QuantumCircuit, generate_preset_pass_manager
+from qiskit.circuit import Parameter
+from qiskit.circuit.library import RXGate
+from qiskit_aer import AerSimulator
+from qiskit_aer.primitives import SamplerV2
 from reference import (
     LEVEL,
     chi_square,
@@ -20,10 +24,12 @@ from reference import (
     registers,
     step_circuits,
 )
+from scipy.stats import chi2_contingency, norm
 
 from qrnn_helpers import ExactBackend, ShotBackend
-from qrnn_helpers.circuits import reuploading_step, rotation_step
+from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
 from qrnn_helpers.program import StepProgram
+from qrnn_helpers.samplers import open_controlled
 
 
 def drawn(step: QuantumCircuit, angles: torch.Tensor, shots: int, seed: int) -> np.ndarray:
@@ -66,6 +72,85 @@ def test_the_chi_square_test_sees_correlations_between_steps():
     random = np.random.default_rng(3)
     shuffled = np.stack([random.permutation(column) for column in histories.T], 1)
     assert chi_square(counts(step, shuffled), joint(step, angles[0].numpy())) < 1e-12
+
+
+# ---------------------------------------------------------------- against Aer
+
+
+def aer_histories(step: QuantumCircuit, angles: torch.Tensor, shots: int, seed: int) -> np.ndarray:
+    """Every shot's history (shots, time) of one circuit on Aer, values bound, controlled rotations opened."""
+    time = angles.shape[1]
+    circuit = unroll(open_controlled(step), time)
+    values = dict(zip(circuit.parameters, angles.flatten().tolist(), strict=True))
+    manager = generate_preset_pass_manager(1, backend=AerSimulator(), seed_transpiler=0)
+    job = SamplerV2(seed=seed).run([manager.run(circuit.assign_parameters(values))], shots=shots)
+    data = job.result()[0].data
+    return np.stack([data[f"t{t}"].array[:, -1] for t in range(time)], 1).astype(int)
+
+
+def controlled_by_hand() -> QuantumCircuit:
+    """2 + 2 qubits, rotations under one and two controls, each with a Parameter."""
+    a, b, c, d = (Parameter(name) for name in "abcd")
+    step = QuantumCircuit(*registers(2, 2, True))
+    for qubit in range(4):
+        step.ry(0.5 + 0.4 * qubit, qubit)
+    step.crx(a, 0, 2)
+    step.cry(b, 2, 1)
+    step.append(RXGate(c).control(2, ctrl_state=2, annotated=False), [0, 1, 3])
+    step.cp(d, 1, 3)
+    step.rx(a - d, 3)
+    return step
+
+
+def two_sample_chi_square(one: np.ndarray, two: np.ndarray) -> float:
+    """p-value that two rows of counts have one distribution; cells seen fewer than ten times go together."""
+    both = np.stack([one, two])
+    rare = both.sum(0) < 10
+    table = np.column_stack([both[:, ~rare], both[:, rare].sum(1)])
+    return float(chi2_contingency(table[:, table.sum(0) > 0]).pvalue)
+
+
+@pytest.mark.parametrize("step", [rotation_step(2, 2), controlled_by_hand()], ids=["rotations", "controlled"])
+def test_joint_counts_agree_with_aers(step):
+    """All 64 histories of 3 steps on 4 qubits, 20,000 shots each, by a two-sample chi-square test at LEVEL."""
+    angles = random_angles(step, 1, 3, seed=1)
+    ours, aers = drawn(step, angles, 20_000, seed=2)[0], aer_histories(step, angles, 20_000, seed=3)
+    assert two_sample_chi_square(counts(step, ours), counts(step, aers)) > LEVEL
+    other = drawn(step, angles + 0.4, 20_000, seed=2)[0]  # the test can fail
+    assert two_sample_chi_square(counts(step, other), counts(step, aers)) < 1e-12
+
+
+def sign(outcomes: np.ndarray) -> np.ndarray:
+    """Pauli Z of readout qubit 0."""
+    return 1.0 - 2.0 * (outcomes & 1)
+
+
+def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Means at all steps and covariances between all pairs of steps of values (shots, time), and their variances."""
+    centred = values - values.mean(0)
+    first, second = np.triu_indices(values.shape[1], 1)
+    samples = np.concatenate([values, centred[:, first] * centred[:, second]], 1)
+    return samples.mean(0), samples.var(0) / len(values)
+
+
+def test_means_and_covariances_across_steps_agree_with_aers():
+    """Z of one readout qubit at 4 + 4 qubits and 20 steps: 20 means and 190 covariances.
+
+    Largest of the 210 z-scores of the differences, at LEVEL by Bonferroni; and 20 exact means the same way.
+    """
+    step = rotation_step(4, 4)
+    angles = 0.6 * random_angles(step, 1, 1, seed=1).expand(1, 20, -1)
+    ours, our_variance = moments(sign(drawn(step, angles, 20_000, seed=2)[0]))
+    aers, aer_variance = moments(sign(aer_histories(step, angles, 2000, seed=3)))
+    bound = norm.isf(LEVEL / 2 / len(ours))
+    assert (np.abs(ours - aers) < bound * np.sqrt(our_variance + aer_variance)).all()
+    assert (np.abs(aers[20:]) > bound * np.sqrt(aer_variance[20:])).sum() > 20  # there are correlations to see
+    program = StepProgram(step)
+    exact = ExactBackend().run(program, program.gate_angles(angles))[0][0].numpy() @ sign(np.arange(16))
+    assert (np.abs(ours[:20] - exact) < norm.isf(LEVEL / 2 / 20) * np.sqrt(our_variance[:20])).all()
+
+
+# ---------------------------------------------------------------- frequencies, seeds, arguments
 
 
 @pytest.mark.parametrize("shots", [1, 7, 1024, 40_000])
