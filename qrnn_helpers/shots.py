@@ -40,8 +40,8 @@ class ShotBackend(Backend):
         # eigenstates: the joint distribution is the true one, and the steps before need not be drawn.
         refuse_state(self, state)
         circuits, time_steps = replaced.shape[:2].numel(), gate_angles.shape[1] - first
-        self._check_room(program, circuits, time_steps)
-        kraus = kraus_operators(program, gate_angles, self.dtype, more=circuits * time_steps)
+        self._check_room(program, circuits, time_steps, circuits * time_steps * program.size * self.dtype.itemsize)
+        kraus = kraus_operators(program, gate_angles, self.dtype, more=circuits)
         rho = ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
         for own in kraus[:, :first].unbind(1):
             rho = advance(own, rho)[1]
@@ -54,19 +54,19 @@ class ShotBackend(Backend):
         """The outcomes of every single shot, (batch, shots, time), int64; sorted by history."""
         check_tensor("gate_angles", gate_angles, ("batch", "time", len(program.occurrences)))
         batch, time_steps, _ = gate_angles.shape
-        self._check_room(program, batch, time_steps, listed=batch * time_steps * self.shots)
+        self._check_room(program, batch, time_steps, 24 * batch * time_steps * self.shots)
         chunks = self._chunks(kraus_operators(program, gate_angles, self.dtype))
         return torch.cat([_histories(_branches(kraus, self.shots, self.generator), self.shots) for kraus in chunks])
 
-    def _check_room(self, program: StepProgram, circuits: int, time_steps: int, listed: int = 0) -> None:
-        """Refuse more shots than there is memory for; ``listed``: outcomes that are kept one by one."""
+    def _check_room(self, program: StepProgram, circuits: int, time_steps: int, kept: int = 0) -> None:
+        """Refuse more shots than there is memory for; ``kept``: bytes needed beside the drawing itself."""
         together = min(circuits, self._together())
         outcomes, size = 2**program.readout, 2**program.memory
         nodes = min(self.shots, outcomes ** min(time_steps - 1, 64) * size)
         # Eight numbers a shot; states before and after, their squares, and five numbers for each branch.
         branch = 2 * size * self.dtype.itemsize + 5 * 8
-        needed = together * (64 * self.shots + nodes * (outcomes * branch + size * self.dtype.itemsize)) + 24 * listed
-        check_bytes("shots", needed, f"{shown(self.shots)} of {circuits} circuits with {time_steps} steps")
+        needed = together * (64 * self.shots + nodes * (outcomes * branch + size * self.dtype.itemsize))
+        check_bytes("shots", needed + kept, f"{shown(self.shots)} of {circuits} circuits with {time_steps} steps")
 
     def _frequencies(self, kraus: torch.Tensor, dtype: torch.dtype, rho: torch.Tensor | None = None) -> torch.Tensor:
         """Relative frequencies (circuits, time, R) of the outcomes of each step."""

@@ -1,5 +1,8 @@
 """The exact backend against brute force on the full space: 1e-10 wherever nothing else is said."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +11,13 @@ from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from reference import evolve, random_angles, random_state, registers, step_circuits
+from test_any_circuit import by_hand
 from test_circuits import interleaved
 
+from qrnn_helpers import ShotBackend
 from qrnn_helpers.backends import ExactBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
+from qrnn_helpers.estimators import Autograd, ParameterShift
 from qrnn_helpers.layer import QuantumRecurrentLayer
 from qrnn_helpers.program import StepProgram
 
@@ -131,6 +137,51 @@ def test_probabilities_follow_the_angles_and_the_state_the_backend(dtype, atol, 
 def test_short_floats_come_back_short(dtype):
     probabilities, _ = QuantumRecurrentLayer(rotation_step(1, 1))(torch.zeros(1, 2, 13).to(dtype))
     assert probabilities.dtype == dtype
+
+
+@pytest.mark.parametrize("step", [rotation_step(2, 2), by_hand()], ids=["rotations", "controlled"])
+def test_work_stays_on_the_device_of_the_angles(step):
+    """torch's meta device stands in for a GPU: a product with a tensor of the CPU would raise."""
+    program, backend = StepProgram(step), ExactBackend()
+    options = {"device": "meta", "dtype": torch.float64}
+    gates = torch.zeros(2, 3, len(program.occurrences), requires_grad=True, **options)
+    probabilities, state = backend.run(program, gates)
+    (slopes,) = torch.autograd.grad(probabilities.sum(), gates)
+    replaced = backend.run_replaced(program, gates, 1, torch.zeros(5, 2, len(program.occurrences), **options))
+    assert {t.device.type for t in (probabilities, state, slopes, replaced)} == {"meta"}
+    if not program.angle_map.curved:
+        angles = torch.zeros(2, 3, len(program.parameters), **options)
+        assert program.gate_angles(angles).shape == gates.shape
+        assert program.pull_back(angles, gates).shape == angles.shape
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(
+    "backend", [ExactBackend(), ExactBackend(torch.complex64), ShotBackend(2000, seed=1)], ids=repr
+)
+def test_a_gpu_finds_what_the_cpu_finds(backend):
+    """Values, state and slopes; drawn shots within 4.5 standard errors."""
+    step, found = rotation_step(2, 2), []
+    angles = random_angles(step, 2, 5, seed=1)
+    for device in ("cpu", "cuda"):
+        leaf = angles.to(device).requires_grad_()
+        estimator = Autograd() if isinstance(backend, ExactBackend) else ParameterShift()
+        probabilities, state = QuantumRecurrentLayer(step, backend=backend, gradient=estimator)(leaf)
+        probabilities[..., 0].sum().backward()
+        assert probabilities.device == leaf.grad.device == leaf.device
+        found.append((probabilities.detach().cpu(), leaf.grad.cpu(), state))
+    atol = 1e-5 if backend.shots == 0 else 4.5 / backend.shots**0.5
+    torch.testing.assert_close(found[1][0], found[0][0], rtol=0, atol=atol)
+    torch.testing.assert_close(found[1][1], found[0][1], rtol=0, atol=10 * atol)
+
+
+def test_compiled_steps_travel():
+    """Pickled and copied, as a pool of workers or torch's own copies need it."""
+    program = StepProgram(by_hand())
+    angles = random_angles(program.step, 1, 2, seed=1)
+    for other in (pickle.loads(pickle.dumps(program)), copy.deepcopy(program)):
+        found = [ExactBackend().run(p, p.gate_angles(angles))[0] for p in (program, other)]
+        assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, "complex128", None])

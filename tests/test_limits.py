@@ -2,14 +2,16 @@
 
 import re
 import time
+import weakref
 
 import pytest
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
-from reference import registers
+from reference import random_angles, registers
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from qrnn_helpers import ExactBackend, ShotBackend
+from qrnn_helpers import ExactBackend, ShotBackend, backends, shots
 from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
 from qrnn_helpers.layer import QuantumRecurrentLayer
 from qrnn_helpers.limits import GATE_LIMIT, MEMORY_LIMIT
@@ -89,3 +91,48 @@ def test_histories_check_their_angles(shape):
     program = StepProgram(rotation_step(1, 1))
     with pytest.raises(ValueError, match=r"gate_angles must have shape \(batch, time, 13\)"):
         ShotBackend(10).histories(program, torch.zeros(shape).double())
+
+
+class Peak(TorchDispatchMode):
+    """Largest number of bytes that tensors made inside held at one time."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.now, self.most = {}, 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage._cdata not in self.live:
+                self.live[storage._cdata] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._freed, storage._cdata)
+        return result
+
+    def _freed(self, key: int) -> None:
+        self.now -= self.live.pop(key, 0)
+
+
+def peaks(backend, time_steps: int) -> list[int]:
+    """Peaks of `run` and of `run_replaced` with eight variants."""
+    program = StepProgram(rotation_step(2, 2))
+    gates = program.gate_angles(random_angles(program.step, 4, time_steps, seed=1))
+    replaced, found = gates[:, 1].repeat(8, 1, 1), []
+    for call in (backend.run, lambda *args: backend.run_replaced(*args, 1, replaced)):
+        with torch.no_grad(), Peak() as peak:
+            call(program, gates)
+        found.append(peak.most)
+    return found
+
+
+@pytest.mark.parametrize("backend", [ExactBackend(), ExactBackend(torch.complex64), ShotBackend(50, seed=1)], ids=repr)
+def test_peaks_grow_no_faster_than_the_time_and_are_foreseen(backend, monkeypatch):
+    foreseen = []
+    for module in (backends, shots):
+        monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append((name, needed)))
+    once, twice = peaks(backend, 12), peaks(backend, 24)
+    assert all(two <= 2.2 * one for one, two in zip(once, twice, strict=True))
+    total = [sum(needed for name, needed in foreseen if name == kind) for kind in ("angles", "shots")]
+    assert sum(once + twice) <= sum(total) <= 3 * sum(once + twice)
