@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from .checks import check_instance, check_integer, check_real
+from .checks import check_instance, check_integer, check_real, shown
 
 __all__ = ["CostLedger"]
 
@@ -55,7 +55,7 @@ class CostLedger:
         spent = {name: check_integer(name, value, minimum=0) for name, value in counts.items()}
         spent["seconds"] = check_real("seconds", seconds, minimum=0.0)
         if ran is not None and not callable(getattr(ran, "figures", None)):
-            raise TypeError(f"ran must have a method figures() or be None; got {ran!r} ({type(ran).__name__})")
+            raise TypeError(f"ran must have a method figures() or be None; got {shown(ran)} ({type(ran).__name__})")
         if ran is not None and ran not in self._unread:
             self._unread.append(ran)
         # One call, so that an interrupt finds all figures booked or none.

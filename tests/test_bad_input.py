@@ -73,7 +73,12 @@ def integer(low=None, high=None) -> Kind:
 
 def real(low=None, exclusive=False) -> Kind:
     def admits(value):
-        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not abs(value) < 10**308:
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            return False
+        try:
+            if not math.isfinite(value):
+                return False
+        except OverflowError:
             return False
         return low is None or value > low or (value == low and not exclusive)
 
@@ -535,7 +540,7 @@ TABLE = {
         layer_of(gradient=q.ParameterShift()).update_circuits,
         lambda _: {"batch": 2, "time_steps": 3},
         {"batch": integer(1), "time_steps": integer(1)},
-        lambda given, answer: None if answer == given["batch"] * (1 + 28 * given["time_steps"]) else 1 / 0,
+        lambda given, answer: None if answer == int(given["batch"]) * (1 + 28 * int(given["time_steps"])) else 1 / 0,
     ),
     "QRNN": Call(
         used(q.QRNN),
