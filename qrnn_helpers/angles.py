@@ -81,6 +81,9 @@ class AngleMap:
 
     def _curved(self, angles: torch.Tensor) -> torch.Tensor:
         """The values (..., rows) of all expressions that are not linear."""
+        if angles.requires_grad:
+            angles = angles.view_as(angles)
+            angles.register_hook(self._check_slopes)
         values = {parameter.name: angle for parameter, angle in zip(self.parameters, angles.unbind(-1))}
         nought = 0 * angles[..., 0]  # an expression may turn out to be a constant
         found = torch.stack([nought + _evaluate(e, values) for e in self.curved.values()], -1)
@@ -91,6 +94,12 @@ class AngleMap:
                     f"angles must keep the step's angle '{expression}' a finite real number; got angles where it is not"
                 )
         return found
+
+    def _check_slopes(self, slopes: torch.Tensor) -> None:
+        """a**0.5 has a value at 0, but no slope there."""
+        if not bool(slopes.isfinite().all()):
+            words = ", ".join(f"'{expression}'" for expression in self.curved.values())
+            raise ValueError(f"angles must keep the slopes of the step's {words} finite; got angles where one is not")
 
 
 def _linear(expression: ParameterExpression) -> tuple[float, dict[Parameter, float]] | None:

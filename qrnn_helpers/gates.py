@@ -31,6 +31,7 @@ from qiskit.circuit.library import (
     GlobalPhaseGate,
     Initialize,
     PauliEvolutionGate,
+    PermutationGate,
     PhaseGate,
     RYGate,
     UGate,
@@ -38,6 +39,7 @@ from qiskit.circuit.library import (
 )
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator
+from qiskit.synthesis import synth_permutation_basic
 from scipy.linalg import schur
 
 __all__ = ["Family", "Op", "ShiftRule", "read"]
@@ -279,6 +281,8 @@ def _slots(gate: Operation) -> list[int]:
 
 
 def _definition(gate: Operation) -> QuantumCircuit | None:
+    if isinstance(gate, PermutationGate):  # Qiskit leaves it to its transpiler
+        return synth_permutation_basic(gate.pattern)
     try:
         return getattr(gate, "definition", None)
     except (QiskitError, TypeError):

@@ -9,7 +9,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import AnnotatedOperation, Clbit, ControlModifier, Gate, InverseModifier, Parameter, PowerModifier
 from qiskit.circuit import library as lib
 from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
-from qiskit.quantum_info import Operator, SparsePauliOp, random_unitary
+from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_unitary
 from reference import evolve, random_angles, registers, slopes_agree
 
 from qrnn_helpers.estimators import Autograd, ParameterShift
@@ -193,6 +193,29 @@ def test_an_evolution_that_does_not_commute_is_its_product_formula():
         slopes_agree(step, angles)
 
 
+@pytest.mark.parametrize(
+    "gate, most",
+    [
+        (lib.QFTGate(9), 100),
+        (lib.MCXGate(8), 1),
+        (lib.RXGate(A).control(8, annotated=True), 1),
+        (lib.PermutationGate([3, 1, 2, 0, 4, 5, 8, 7, 6]), 20),
+        (lib.PauliEvolutionGate(SparsePauliOp(["ZZZZZZZZZ", "XXIIIIIII"]), A), 60),
+    ],
+    ids=lambda gate: getattr(gate, "name", ""),
+)
+def test_wide_gates_are_opened_or_held_by_their_targets(gate, most):
+    """Nine qubits: no matrix of 512 x 512, and the same values."""
+    step = around(gate, 9)
+    program, angles = StepProgram(step), random_angles(step, 1, 1, seed=1)
+    assert len([op for op in program.ops if len(op.qubits) > 1 or op.family is not None]) <= most
+    assert max(op.matrix.size for op in program.ops if op.matrix is not None) <= 64**2
+    values = dict(zip(step.parameters, angles.flatten().tolist(), strict=True))
+    qubits = [step.find_bit(q).index for q in [*step.qregs[1], *step.qregs[0]]]  # memory first, then readout
+    state = Statevector(step.assign_parameters(values)).probabilities(qubits[2:])
+    np.testing.assert_allclose(QuantumRecurrentLayer(step)(angles)[0][0, 0].numpy(), state, rtol=0, atol=1e-10)
+
+
 BASES = [lib.RXGate(A), lib.RZZGate(A), lib.PhaseGate(A), lib.UGate(A, B, C), lib.CRYGate(A), sub_circuit().to_gate()]
 
 
@@ -293,6 +316,15 @@ def test_an_angle_without_a_value_is_named(expression, value, estimator):
     angles = torch.tensor([[[0.5], [value]]], dtype=torch.float64)
     with pytest.raises(ValueError, match=rf"angles must keep .*'{re.escape(str(expression))}' a finite real number"):
         layer(angles)
+
+
+@pytest.mark.parametrize("estimator", [Autograd(), ParameterShift()], ids=repr)
+def test_an_angle_without_a_slope_is_named(estimator):
+    """The square root has a value at 0, and an infinite slope."""
+    layer = QuantumRecurrentLayer(around(lib.RXGate(A**0.5 + B)), gradient=estimator)
+    probabilities, _ = layer(torch.zeros(1, 2, 2, dtype=torch.float64, requires_grad=True))
+    with pytest.raises(ValueError, match="angles must keep the slopes of the step's .* finite"):
+        probabilities[..., 0].sum().backward()
 
 
 def test_a_complex_angle_is_refused():
