@@ -98,8 +98,8 @@ class Family:
                 return float(unit), round(multiples.max())
         raise ValueError(
             f"gate {self.name!r}: got frequencies {sorted(set(gaps.round(6).tolist()))}; a shift rule is known for "
-            f"whole multiples of one frequency only, {LARGEST_COUNT} at most. Use SPSA or Autograd, or give the "
-            "gate a definition"
+            f"whole multiples of one frequency only, {LARGEST_COUNT} at most. Use DirectionalShift, SPSA or Autograd, "
+            "or give the gate a definition"
         )
 
     @cached_property
