@@ -17,11 +17,11 @@ from .estimators import (
 from .ks import ks1d
 from .layer import QRNN, QuantumRecurrentLayer
 from .metrics import nrmse
+from .patches import PatchForecast, patch_forecast, rollout, teacher_forced
 from .samplers import SamplerBackend, SamplerError
 from .shots import ShotBackend
 from .spall import SPSAOptimizer
 from .store import load, load_state, save, save_state
-from .tasks import PatchForecast, patch_forecast, rollout, teacher_forced
 from .training import Budget, fit
 
 __version__ = "0.1.0"

@@ -13,7 +13,7 @@ from torch import nn
 from .checks import check_instance, check_integer, check_tensor, shown, torch_generator
 from .layer import QRNN
 from .limits import check_bytes
-from .tasks import PatchForecast, check_task
+from .patches import PatchForecast, check_patches
 
 __all__ = ["Baseline", "GRU", "linear_baseline", "persistence", "untrained_circuit"]
 
@@ -39,7 +39,7 @@ class Baseline:
 
 def persistence(task: PatchForecast) -> Baseline:
     """The last increment again: y(t) = u(t) - u(t - 1) of the middle point."""
-    check_task(task)
+    check_patches(task)
     if task.steps < 2:
         raise ValueError(f"task must have at least 2 steps, to have an increment; got {task.steps}")
     middle, ratio = len(task.offsets) // 2, task.field_std / task.increment_std
@@ -53,7 +53,7 @@ def persistence(task: PatchForecast) -> Baseline:
 
 def linear_baseline(task: PatchForecast, steps: int) -> Baseline:
     """Ridge regression on the neighbourhood over the last ``steps`` samples."""
-    check_task(task)
+    check_patches(task)
     check_integer("steps", steps, minimum=1, maximum=task.steps)
     ridge, parameters = _ridge(task, lambda x: x[:, -steps:].flatten(1))
     words = "1 step" if steps == 1 else f"{steps} steps"
@@ -62,7 +62,7 @@ def linear_baseline(task: PatchForecast, steps: int) -> Baseline:
 
 def untrained_circuit(task: PatchForecast, model: QRNN) -> Baseline:
     """The same circuit and encoder as drawn, with a ridge readout of the last step's probabilities."""
-    check_task(task)
+    check_patches(task)
     weight = check_instance("model", model, QRNN, "a QRNN").encoder.weight
     if (weight.shape[1], weight.dtype) != (len(task.offsets), task.train[0].dtype):
         words = f"{len(task.offsets)} inputs in {task.train[0].dtype}, as the task has"

@@ -33,10 +33,10 @@ from .data import ks22
 from .estimators import SPSA, Autograd, ParameterShift
 from .layer import QRNN
 from .metrics import nrmse
+from .patches import PatchForecast, patch_forecast
 from .provenance import provenance
 from .shots import ShotBackend
 from .store import read_json, write_json
-from .tasks import PatchForecast, patch_forecast
 from .training import Budget, fit
 
 __all__ = ["Run", "final_runs", "finals", "ks_task", "load_run", "plan", "probes", "results", "train", "trials"]

@@ -1,105 +1,147 @@
-"""Tasks: from fields to tensors, split by trajectory."""
+"""What all tasks share: windows of tensors, split by trajectory, scaled by training data alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 import torch
 import xarray as xr
 
-from .checks import check_array, check_instance, check_integer, check_real, check_tensor, shown
+from .checks import check_array, check_instance, check_integer, check_tensor, shown
 from .limits import check_bytes
+from .metrics import nrmse
 
-__all__ = ["PatchForecast", "patch_forecast", "rollout", "teacher_forced"]
+__all__ = ["PARTS", "Scaling", "Task", "score"]
+
+PARTS = ("train", "validation", "test")
+
+DIMS = (("trajectory", "time", "x"), ("trajectory", "time", "y", "x"))
+"""Fields in one and in two space dimensions."""
 
 SMALLEST = 1e-150
 """A scale must be larger, and smaller than its inverse, so that squares are numbers."""
 
 Pair = tuple[torch.Tensor, torch.Tensor]
+Predict = Callable[[torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
-class PatchForecast:
-    """The translation-equivariant patch forecast: a neighbourhood -> the next increment of its middle.
+class Scaling:
+    """Physical values to what a model sees, and back: feature = (value - shift) / unit.
 
-    ``train``, ``validation`` and ``test`` are pairs (x, y): x (windows, steps, neighbours) holds the
-    field around a point, over ``field_std``; y (windows, steps, 1) the middle point's increment to the
-    next sample, over ``increment_std``; both scales from the training trajectories alone (their means
-    vanish by symmetry).  ``offsets`` are the neighbours' places in points.
+    ``shift`` and ``unit``: one number for all features, or an array (features,).
+    """
+
+    shift: float | np.ndarray = 0.0
+    unit: float | np.ndarray = 1.0
+
+    def features(self, values: np.ndarray) -> np.ndarray:
+        return (values - self.shift) / self.unit
+
+    def values(self, features: np.ndarray) -> np.ndarray:
+        return features * self.unit + self.shift
+
+
+@dataclass(frozen=True)
+class Task:
+    """Windows to learn from, the same for every model: sequence x -> sequence y.
+
+    ``train``, ``validation`` and ``test`` are pairs (x, y) of tensors (windows, steps, features) from
+    trajectories (or stretches of time) of their own.  y at step t may be answered from x up to step t.
+    Steps before ``washout`` stay out of a network's loss; a prediction is scored on its last ``scored``
+    steps (default: all after the washout).  ``sees`` says in words what a model is shown, ``x_scaling``
+    and ``y_scaling`` what a unit of x and y is; ``still`` maps x to the y of persistence, where that
+    means something.  A wrong part raises TypeError or ValueError with its name.
     """
 
     train: Pair
     validation: Pair
     test: Pair
-    offsets: tuple[int, ...]
-    steps: int
-    field_std: float
-    increment_std: float
+    _: KW_ONLY
+    name: str = "task"
+    sees: str = ""
+    washout: int = 0
+    scored: int | None = None
+    x_scaling: Scaling = Scaling()
+    y_scaling: Scaling = Scaling()
+    still: Predict | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", check_integer("steps", self.steps, minimum=1))
-        for name in ("field_std", "increment_std"):
-            scale = check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
-            if not SMALLEST < scale < 1 / SMALLEST:
-                raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
-            object.__setattr__(self, name, scale)
-        for offset in check_instance("offsets", self.offsets, tuple, "a tuple of integers"):
-            check_integer("offsets", offset)
-        if not self.offsets:
-            raise ValueError("offsets must hold at least one place; got none")
-        for name in ("train", "validation", "test"):
-            _check_pair(name, getattr(self, name), self.steps, len(self.offsets))
+        for name in ("name", "sees"):
+            check_instance(name, getattr(self, name), str, "text")
+        for name in ("x_scaling", "y_scaling"):
+            check_instance(name, getattr(self, name), Scaling, "a Scaling")
+        if self.still is not None:
+            check_instance("still", self.still, Callable, "a function of windows, or None")
+        sizes = [_check_pair(name, getattr(self, name)) for name in PARTS]
+        for name, size in zip(PARTS, sizes):
+            if size != sizes[0]:
+                words = f"(steps, features of x, features of y) {sizes[0]}, as train has"
+                raise ValueError(f"{name} must have {words}; got {size}")
+        steps = sizes[0][0]
+        washout = check_integer("washout", self.washout, minimum=0, maximum=steps - 1)
+        scored = steps - washout if self.scored is None else self.scored
+        object.__setattr__(self, "washout", washout)
+        object.__setattr__(self, "scored", check_integer("scored", scored, minimum=1, maximum=steps))
+
+    @property
+    def lags(self) -> int:
+        """How many steps, the present one included, every scored step has seen."""
+        return self.train[0].shape[1] - self.scored + 1
 
 
-def patch_forecast(
-    train: xr.DataArray,
-    validation: xr.DataArray,
-    test: xr.DataArray,
-    *,
-    neighbours: int = 9,
-    spacing: int = 2,
-    steps: int = 8,
-    windows: tuple[int, int, int] = (4096, 1024, 4096),
-    seed: int = 0,
-) -> PatchForecast:
-    """Draw windows at random places and times from fields of dims (trajectory, time, x).
+def score(task: Task, predict: Predict, part: str = "test") -> float:
+    """NRMSE of ``predict`` (x -> y) over the scored steps of ``part``.
 
-    ``neighbours`` points (odd), ``spacing`` grid points apart, over ``steps`` samples; ``windows`` counts
-    the windows of the three parts.  Each part draws from its own trajectories only.
+    The error's root mean square over that of the truth around each output's own mean: 1 is the error of
+    answering with the means.
     """
-    neighbours, spacing = (check_integer(k, v, 1) for k, v in {"neighbours": neighbours, "spacing": spacing}.items())
-    if neighbours % 2 == 0:
-        raise ValueError(f"neighbours must be odd, to have a middle; got {shown(neighbours)}")
-    steps = check_integer("steps", steps, minimum=1)
-    reach = spacing * (neighbours // 2)
-    need = f"steps={shown(steps)}, neighbours={shown(neighbours)}, spacing={shown(spacing)}"
-    fields = {"train": train, "validation": validation, "test": test}
-    values = {name: _field(name, field, steps, 2 * reach + 1, need) for name, field in fields.items()}
-    offsets = tuple(range(-reach, reach + 1, spacing))
-    scales = _scales(values["train"])
-    windows = _check_windows(windows, steps * neighbours)
-    streams = map(np.random.default_rng, np.random.SeedSequence(check_integer("seed", seed, minimum=0)).spawn(3))
-    pairs = [
-        _windows(field, offsets, steps, count, scales, rng)
-        for field, count, rng in zip(values.values(), windows, streams)
-    ]
-    return PatchForecast(*pairs, offsets, steps, *scales)
+    check_task(task)
+    check_instance("predict", predict, Callable, "a function of windows")
+    if not (isinstance(part, str) and part in PARTS):
+        raise ValueError(f"part must be one of {', '.join(PARTS)}; got {shown(part)}")
+    x, y = getattr(task, part)
+    answer = check_instance("predict", predict(x), torch.Tensor, "a function to a tensor")
+    if answer.shape != y.shape or answer.is_complex() or not torch.isfinite(answer).all():
+        raise ValueError(f"predict must answer finite numbers of shape {tuple(y.shape)}; got {tuple(answer.shape)}")
+    truth = y[:, -task.scored :]
+    spread = float((truth - truth.mean((0, 1))).square().mean().sqrt())
+    if not SMALLEST < spread < 1 / SMALLEST:
+        raise ValueError(f"task must have a {part} y that varies; got a standard deviation of {spread:g}")
+    return nrmse(answer[:, -task.scored :], truth, scale=spread)
 
 
-def _scales(field: np.ndarray) -> tuple[float, float]:
-    """Standard deviations of a field and of its increments."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        scales = float(field.std()), float(np.diff(field, axis=1).std())
-    if not all(SMALLEST < scale < 1 / SMALLEST for scale in scales):
-        words = f"standard deviations (of the field, of its increments) from {SMALLEST:g} to {1 / SMALLEST:g}"
-        raise ValueError(f"train must have {words}; got {scales[0]:g}, {scales[1]:g}")
-    return scales
+def check_task(task: Task) -> None:
+    check_instance("task", task, Task, "a Task such as those of observer() or patch_forecast()")
 
 
-def _check_windows(windows: tuple[int, int, int], entries: int) -> list[int]:
-    """Three counts, of windows that fit the memory."""
+def check_fields(fields: dict[str, xr.DataArray], times: int, points: int, need: str) -> dict[str, np.ndarray]:
+    """The values of the fields of each part, of like dims, with enough times, and points along each side."""
+    for name, field in fields.items():
+        check_instance(name, field, xr.DataArray, "an xarray.DataArray of dims (trajectory, time, x)")
+        allowed = DIMS if name == "train" else (fields["train"].dims,)
+        if field.dims not in allowed:
+            raise ValueError(f"{name} must have dims {' or '.join(map(str, allowed))}; got {field.dims}")
+        if field.sizes["time"] < times or min(field.shape[2:]) < points or not field.sizes["trajectory"]:
+            words = f"{name} must have more than {shown(times - 1)} times and {shown(points)} points"
+            raise ValueError(f"{words}; got {dict(field.sizes)} for {need}")
+        check_array(name, field)
+    return {name: field.values for name, field in fields.items()}
+
+
+def check_same_grid(values: dict[str, np.ndarray]) -> None:
+    """Refuse parts whose fields have another number of points than those of training."""
+    for name, field in values.items():
+        if field.shape[2:] != values["train"].shape[2:]:
+            raise ValueError(
+                f"{name} must have the points of train, {values['train'].shape[2:]}; got {field.shape[2:]}"
+            )
+
+
+def check_windows(windows: tuple[int, int, int], entries: int) -> list[int]:
+    """Three counts, of windows of so many ``entries`` that fit the memory."""
     if len(check_instance("windows", windows, (tuple, list), "three integers")) != 3:
         raise ValueError(f"windows must be three integers; got {shown(windows)}")
     counts = [check_integer("windows", count, minimum=1) for count in windows]
@@ -107,110 +149,38 @@ def _check_windows(windows: tuple[int, int, int], entries: int) -> list[int]:
     return counts
 
 
-def _check_pair(name: str, pair: Pair, steps: int, neighbours: int) -> None:
-    """Tensors x and y of windows, of shapes that fit."""
+def streams(seed: int) -> list[np.random.Generator]:
+    """A generator for each part, so that none depends on how much another draws."""
+    seed = check_integer("seed", seed, minimum=0)
+    return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(PARTS))]
+
+
+def draw_windows(x: np.ndarray, y: np.ndarray, steps: int, count: int, rng: np.random.Generator) -> Pair:
+    """``count`` windows at random trajectories and times of x and y, both (trajectory, time, features)."""
+    trajectory = rng.integers(len(x), size=(count, 1))
+    time = rng.integers(x.shape[1] - steps + 1, size=(count, 1)) + np.arange(steps)
+    return torch.from_numpy(x[trajectory, time]), torch.from_numpy(y[trajectory, time])
+
+
+def check_scale(name: str, scale: float) -> float:
+    """A standard deviation that can be divided by."""
+    if not SMALLEST < scale < 1 / SMALLEST:
+        raise ValueError(f"{name} must have a standard deviation from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
+    return scale
+
+
+def spread(name: str, values: np.ndarray) -> float:
+    """The standard deviation of ``values``, checked."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return check_scale(name, float(values.std()))
+
+
+def _check_pair(name: str, pair: Pair) -> tuple[int, int, int]:
+    """Steps, and the features of x and y, of a pair of tensors that belong together."""
     if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
         raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
-    shape = tuple(check_tensor(f"{name} x", pair[0], ("windows", "steps", "neighbours")).shape)
-    if shape[1:] != (steps, neighbours):
-        got = f"steps={shown(steps)}, {neighbours} offsets"
-        raise ValueError(f"steps and offsets must be as many as {name} x has, of shape {shape}; got {got}")
-    check_tensor(f"{name} y", pair[1], (len(pair[0]), steps, 1))
-
-
-def _windows(field: np.ndarray, offsets, steps: int, count: int, scales, rng: np.random.Generator) -> Pair:
-    """Windows (count, steps, neighbours) and increments (count, steps, 1) at random places."""
-    trajectories, times, points = field.shape
-    trajectory = rng.integers(trajectories, size=(count, 1, 1))
-    time = rng.integers(times - steps, size=(count, 1, 1)) + np.arange(steps)[:, None]
-    middle = rng.integers(points, size=(count, 1, 1))
-    x = field[trajectory, time, (middle + np.array(offsets)) % points] / scales[0]
-    y = (field[trajectory, time + 1, middle] - field[trajectory, time, middle]) / scales[1]
-    return torch.from_numpy(x), torch.from_numpy(y)
-
-
-Forecast = Callable[[torch.Tensor], torch.Tensor]
-
-
-def teacher_forced(forecast: Forecast, field: np.ndarray, task: PatchForecast) -> np.ndarray:
-    """Each sample of ``field`` (time, x) from the true samples before it: (time - steps, x).
-
-    ``forecast`` maps windows (n, steps, neighbours) to the increment of the last step (n,), scaled.
-    """
-    check_forecast(forecast, task)
-    check_array("field", field, ndim=2)
-    field = np.asarray(field)  # with its own dtype
-    if len(field) <= task.steps:
-        raise ValueError(f"field must have more than {task.steps} times, the task's steps; got shape {field.shape}")
-    starts = range(len(field) - task.steps)
-    return np.stack([_advance(forecast, field[s : s + task.steps], task) for s in starts])
-
-
-def rollout(
-    forecast: Forecast, history: np.ndarray, count: int, task: PatchForecast, *, modes: int | None = None
-) -> np.ndarray:
-    """``count`` further samples of the whole field in closed loop, from ``history`` (steps, x).
-
-    Every point of the next field comes from the same forecast, fed with its own predictions.  ``modes``
-    projects each new field on its first Fourier modes and on zero mean: a patch model knows nothing of
-    the short waves that the equation damps, and grows them.
-    """
-    count = check_integer("count", count, minimum=1)
-    check_forecast(forecast, task)
-    history = check_array("history", history, ndim=2)
-    if len(history) != task.steps:
-        raise ValueError(f"history must have shape ({task.steps}, x); got {history.shape}")
-    check_bytes("count", 8 * count * history.shape[1], f"{shown(count)} fields of {history.shape[1]} points")
-    if modes is not None:
-        check_integer("modes", modes, minimum=1)
-    fields = list(history)
-    for _ in range(count):
-        new = _advance(forecast, np.stack(fields[-task.steps :]), task)
-        fields.append(new if modes is None else _low_pass(new, modes))
-    return np.stack(fields[task.steps :])
-
-
-def _advance(forecast: Forecast, history: np.ndarray, task: PatchForecast) -> np.ndarray:
-    """The next field (x,) from the last ``steps`` ones (steps, x)."""
-    points = history.shape[1]
-    around = (np.arange(points)[:, None] + np.array(task.offsets)) % points
-    x = torch.from_numpy(history[:, around].transpose(1, 0, 2) / task.field_std)
-    with torch.no_grad():
-        increment = _increment(forecast(x), points)
-    return history[-1] + task.increment_std * increment
-
-
-def _increment(answer: torch.Tensor, points: int) -> np.ndarray:
-    """What a forecast answered, if it is one real number a point (infinite ones are a blow-up, and kept)."""
-    allowed = f"a function to a real tensor ({points},)"
-    check_instance("forecast", answer, torch.Tensor, allowed)
-    if answer.numel() != points or answer.is_complex():
-        raise ValueError(f"forecast must be {allowed}; got one of {answer.dtype} {tuple(answer.shape)}")
-    return answer.reshape(points).numpy()
-
-
-def _low_pass(field: np.ndarray, modes: int) -> np.ndarray:
-    spectrum = np.fft.rfft(field)
-    spectrum[0] = 0
-    spectrum[modes + 1 :] = 0
-    return np.fft.irfft(spectrum, len(field))
-
-
-def check_task(task: PatchForecast) -> None:
-    check_instance("task", task, PatchForecast, "a PatchForecast")
-
-
-def check_forecast(forecast: Forecast, task: PatchForecast) -> None:
-    check_instance("forecast", forecast, Callable, "a function of windows")
-    check_task(task)
-
-
-def _field(name: str, field: xr.DataArray, steps: int, width: int, need: str) -> np.ndarray:
-    check_instance(name, field, xr.DataArray, "an xarray.DataArray of dims (trajectory, time, x)")
-    if field.dims != ("trajectory", "time", "x"):
-        raise ValueError(f"{name} must have dims ('trajectory', 'time', 'x'); got {field.dims}")
-    if field.sizes["time"] <= steps or field.sizes["x"] < width or not field.sizes["trajectory"]:
-        words = f"{name} must have more than {shown(steps)} times and {shown(width)} points"
-        raise ValueError(f"{words}; got {dict(field.sizes)} for {need}")
-    check_array(name, field)
-    return field.values
+    x = check_tensor(f"{name} x", pair[0], ("windows", "steps", "features"))
+    y = check_tensor(f"{name} y", pair[1], (*x.shape[:2], "features"))
+    if x.dtype != y.dtype:
+        raise TypeError(f"{name} must have x and y of one dtype; got {x.dtype} and {y.dtype}")
+    return x.shape[1], x.shape[2], y.shape[2]

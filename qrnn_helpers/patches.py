@@ -1,0 +1,239 @@
+"""The patch forecast: one shared model takes every point of a field, from its neighbourhood, one step on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+import torch
+import xarray as xr
+
+from .checks import check_array, check_instance, check_integer, check_real, check_tensor, shown
+from .limits import check_bytes
+from .tasks import PARTS, SMALLEST, Pair, Scaling, Task, check_fields, check_windows, streams
+
+__all__ = ["PatchForecast", "patch_forecast", "rollout", "teacher_forced"]
+
+
+@dataclass(frozen=True)
+class PatchForecast(Task):
+    """The translation-equivariant patch forecast: a neighbourhood -> the next increment of its middle.
+
+    ``train``, ``validation`` and ``test`` are pairs (x, y): x (windows, steps, neighbours) holds the
+    field around a point, over ``field_std``; y (windows, steps, 1) the middle point's increment to the
+    next sample, over ``increment_std``; both scales from the training trajectories alone (their means
+    vanish by symmetry).  ``offsets`` are the neighbours' places in points: integers in one space
+    dimension, pairs (dy, dx) in two.  The last step is scored.
+    """
+
+    offsets: tuple[int, ...] | tuple[tuple[int, int], ...]
+    steps: int
+    field_std: float
+    increment_std: float
+    _: KW_ONLY
+    name: str = "patch forecast"
+    scored: int | None = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", check_integer("steps", self.steps, minimum=1))
+        for name in ("field_std", "increment_std"):
+            scale = check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
+            if not SMALLEST < scale < 1 / SMALLEST:
+                raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
+            object.__setattr__(self, name, scale)
+        _check_offsets(self.offsets)
+        for name in PARTS:
+            _check_pair(name, getattr(self, name), self.steps, len(self.offsets))
+        super().__post_init__()
+        object.__setattr__(self, "sees", self.sees or f"{len(self.offsets)} points, {self.steps} steps")
+        object.__setattr__(self, "x_scaling", Scaling(0.0, self.field_std))
+        object.__setattr__(self, "y_scaling", Scaling(0.0, self.increment_std))
+        if self.still is None and self.steps > 1:
+            ratio = self.field_std / self.increment_std
+            object.__setattr__(self, "still", partial(_last_increment, len(self.offsets) // 2, ratio))
+
+    @property
+    def dimensions(self) -> int:
+        """Of space: 1 or 2."""
+        return 1 if isinstance(self.offsets[0], int) else 2
+
+
+def patch_forecast(
+    train: xr.DataArray,
+    validation: xr.DataArray,
+    test: xr.DataArray,
+    *,
+    neighbours: int = 9,
+    spacing: int = 2,
+    steps: int = 8,
+    windows: tuple[int, int, int] = (4096, 1024, 4096),
+    seed: int = 0,
+) -> PatchForecast:
+    """Draw windows at random places and times from fields of dims (trajectory, time, x) or (..., y, x).
+
+    ``neighbours`` points along each side (odd; in two dimensions their square), ``spacing`` grid points
+    apart, over ``steps`` samples; ``windows`` counts the windows of the three parts.  Each part draws
+    from its own trajectories only.
+    """
+    neighbours, spacing = (check_integer(k, v, 1) for k, v in {"neighbours": neighbours, "spacing": spacing}.items())
+    if neighbours % 2 == 0:
+        raise ValueError(f"neighbours must be odd, to have a middle; got {shown(neighbours)}")
+    steps = check_integer("steps", steps, minimum=1)
+    reach = spacing * (neighbours // 2)
+    need = f"steps={shown(steps)}, neighbours={shown(neighbours)}, spacing={shown(spacing)}"
+    fields = {"train": train, "validation": validation, "test": test}
+    values = check_fields(fields, steps + 1, 2 * reach + 1, need)
+    dimensions = values["train"].ndim - 2
+    windows = check_windows(windows, steps * neighbours**dimensions)
+    line = range(-reach, reach + 1, spacing)
+    offsets = tuple(line) if dimensions == 1 else tuple(product(line, line))
+    scales = _scales(values["train"])
+    pairs = [
+        _windows(field, offsets, steps, count, scales, rng)
+        for field, count, rng in zip(values.values(), windows, streams(seed))
+    ]
+    return PatchForecast(*pairs, offsets, steps, *scales, washout=min(3, steps - 1))
+
+
+def _scales(field: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of a field and of its increments."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        scales = float(field.std()), float(np.diff(field, axis=1).std())
+    if not all(SMALLEST < scale < 1 / SMALLEST for scale in scales):
+        words = f"standard deviations (of the field, of its increments) from {SMALLEST:g} to {1 / SMALLEST:g}"
+        raise ValueError(f"train must have {words}; got {scales[0]:g}, {scales[1]:g}")
+    return scales
+
+
+def _check_offsets(offsets: tuple) -> None:
+    """Integers, or pairs of integers."""
+    for offset in check_instance("offsets", offsets, tuple, "a tuple of integers, or of pairs of them"):
+        pair = isinstance(offset, tuple) and len(offset) == 2 and isinstance(offsets[0], tuple)
+        for place in offset if pair else (offset,):
+            check_integer("offsets", place)
+    if not offsets or len({isinstance(offset, tuple) for offset in offsets}) > 1:
+        raise ValueError(f"offsets must hold at least one place, all of one kind; got {shown(offsets)}")
+
+
+def _check_pair(name: str, pair: Pair, steps: int, neighbours: int) -> None:
+    """Tensors x and y of windows, of shapes that fit."""
+    if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
+        raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
+    shape = tuple(check_tensor(f"{name} x", pair[0], ("windows", "steps", "neighbours")).shape)
+    if shape[1:] != (steps, neighbours):
+        got = f"steps={shown(steps)}, {neighbours} offsets"
+        raise ValueError(f"steps and offsets must be as many as {name} x has, of shape {shape}; got {got}")
+    check_tensor(f"{name} y", pair[1], (len(pair[0]), steps, 1))
+
+
+def _windows(field: np.ndarray, offsets, steps: int, count: int, scales, rng: np.random.Generator) -> Pair:
+    """Windows (count, steps, neighbours) and increments (count, steps, 1) at random places."""
+    trajectories, times, *sizes = field.shape
+    trajectory = rng.integers(trajectories, size=(count, 1, 1))
+    time = rng.integers(times - steps, size=(count, 1, 1)) + np.arange(steps)[:, None]
+    middle = tuple(rng.integers(points, size=(count, 1, 1)) for points in sizes)
+    moves = np.array(offsets).reshape(len(offsets), -1).T
+    around = tuple((place + move) % points for place, move, points in zip(middle, moves, sizes))
+    x = field[(trajectory, time, *around)] / scales[0]
+    y = (field[(trajectory, time + 1, *middle)] - field[(trajectory, time, *middle)]) / scales[1]
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+def _last_increment(middle: int, ratio: float, x: torch.Tensor) -> torch.Tensor:
+    """The persistence of the increment: y(t) = u(t) - u(t - 1) of the middle point, 0 at the first step."""
+    return torch.diff(x[..., middle, None], dim=1, prepend=x[:, :1, middle, None]) * ratio
+
+
+Forecast = Callable[[torch.Tensor], torch.Tensor]
+
+
+def teacher_forced(forecast: Forecast, field: np.ndarray, task: PatchForecast) -> np.ndarray:
+    """Each sample of ``field`` (time, x) or (time, y, x) from the true samples before it: (time - steps, ...).
+
+    ``forecast`` maps windows (n, steps, neighbours) to the increment of the last step (n,), scaled.
+    """
+    check_forecast(forecast, task)
+    check_array("field", field, ndim=1 + task.dimensions)
+    field = np.asarray(field)  # with its own dtype
+    if len(field) <= task.steps:
+        raise ValueError(f"field must have more than {task.steps} times, the task's steps; got shape {field.shape}")
+    starts = range(len(field) - task.steps)
+    return np.stack([_advance(forecast, field[s : s + task.steps], task) for s in starts])
+
+
+def rollout(
+    forecast: Forecast, history: np.ndarray, count: int, task: PatchForecast, *, modes: int | None = None
+) -> np.ndarray:
+    """``count`` further samples of the whole field in closed loop, from ``history`` (steps, x) or (steps, y, x).
+
+    Every point of the next field comes from the same forecast, fed with its own predictions.  ``modes``
+    projects each new field on its first Fourier modes (in two dimensions those with nx^2 + ny^2 <=
+    modes^2) and on zero mean: a patch model knows nothing of the short waves that the equation damps,
+    and grows them.
+    """
+    count = check_integer("count", count, minimum=1)
+    check_forecast(forecast, task)
+    history = check_array("history", history, ndim=1 + task.dimensions)
+    if len(history) != task.steps:
+        raise ValueError(f"history must have shape ({task.steps}, x); got {history.shape}")
+    points = history[0].size
+    check_bytes("count", 8 * count * points, f"{shown(count)} fields of {points} points")
+    check_bytes("history", 8 * history.size * len(task.offsets), f"shape {history.shape}")
+    if modes is not None:
+        check_integer("modes", modes, minimum=1)
+    fields = list(history)
+    for _ in range(count):
+        new = _advance(forecast, np.stack(fields[-task.steps :]), task)
+        fields.append(new if modes is None else _low_pass(new, modes))
+    return np.stack(fields[task.steps :])
+
+
+def _advance(forecast: Forecast, history: np.ndarray, task: PatchForecast) -> np.ndarray:
+    """The next field from the last ``steps`` ones."""
+    sizes = history.shape[1:]
+    x = history.reshape(len(history), -1)[:, _around(sizes, task.offsets)]
+    x = torch.from_numpy(x.transpose(1, 0, 2) / task.field_std)
+    with torch.no_grad():
+        increment = _increment(forecast(x), len(x))
+    return history[-1] + task.increment_std * increment.reshape(sizes)
+
+
+def _around(sizes: tuple[int, ...], offsets: tuple) -> np.ndarray:
+    """Which points lie around each point, (points, neighbours), on a periodic grid counted row by row."""
+    places = np.indices(sizes).reshape(len(sizes), -1, 1)
+    moves = np.array(offsets).reshape(len(offsets), -1).T[:, None]
+    return np.ravel_multi_index(tuple(places + moves), sizes, mode="wrap")
+
+
+def _increment(answer: torch.Tensor, points: int) -> np.ndarray:
+    """What a forecast answered, if it is one real number a point (infinite ones are a blow-up, and kept)."""
+    allowed = f"a function to a real tensor ({points},)"
+    check_instance("forecast", answer, torch.Tensor, allowed)
+    if answer.numel() != points or answer.is_complex():
+        raise ValueError(f"forecast must be {allowed}; got one of {answer.dtype} {tuple(answer.shape)}")
+    return answer.reshape(points).numpy()
+
+
+def _low_pass(field: np.ndarray, modes: int) -> np.ndarray:
+    """Its waves of an index of 1 to ``modes``."""
+    if field.ndim == 1:
+        spectrum = np.fft.rfft(field)
+        spectrum[0] = 0
+        spectrum[modes + 1 :] = 0
+        return np.fft.irfft(spectrum, len(field))
+    ny, nx = (np.fft.fftfreq(points, 1 / points) for points in field.shape)
+    squares = np.add.outer(ny**2, nx[: field.shape[1] // 2 + 1] ** 2)
+    kept = (squares > 0) & (squares <= float(modes) ** 2)
+    return np.fft.irfft2(np.where(kept, np.fft.rfft2(field), 0), field.shape)
+
+
+def check_patches(task: PatchForecast) -> None:
+    check_instance("task", task, PatchForecast, "a PatchForecast")
+
+
+def check_forecast(forecast: Forecast, task: PatchForecast) -> None:
+    check_instance("forecast", forecast, Callable, "a function of windows")
+    check_patches(task)
