@@ -14,8 +14,11 @@ from .estimators import (
     ParameterShift,
     RandomCoordinate,
 )
-from .ks import ks1d
+from .ks import KS1D, ks1d
+from .ks2d import KS2D, ks2d
 from .layer import QRNN, QuantumRecurrentLayer
+from .lorenz import Lorenz, lorenz
+from .lyapunov import kaplan_yorke, lyapunov_exponents, stored_exponents
 from .metrics import nrmse
 from .patches import PatchForecast, patch_forecast, rollout, teacher_forced
 from .samplers import SamplerBackend, SamplerError
@@ -37,6 +40,9 @@ __all__ = [
     "FiniteDifference",
     "GRU",
     "GradientEstimator",
+    "KS1D",
+    "KS2D",
+    "Lorenz",
     "ParameterShift",
     "PatchForecast",
     "QRNN",
@@ -48,11 +54,15 @@ __all__ = [
     "SamplerError",
     "ShotBackend",
     "fit",
+    "kaplan_yorke",
     "ks1d",
     "ks22",
+    "ks2d",
     "linear_baseline",
     "load",
     "load_state",
+    "lorenz",
+    "lyapunov_exponents",
     "nrmse",
     "patch_forecast",
     "persistence",
@@ -61,6 +71,7 @@ __all__ = [
     "rotation_step",
     "save",
     "save_state",
+    "stored_exponents",
     "teacher_forced",
     "unroll",
     "untrained_circuit",

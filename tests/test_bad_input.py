@@ -45,7 +45,7 @@ from qrnn_helpers import metrics, show, study
 from qrnn_helpers.flow import Flow
 from qrnn_helpers.ks2d import ks2d
 from qrnn_helpers.lorenz import Lorenz, lorenz
-from qrnn_helpers.lyapunov import lyapunov_exponents
+from qrnn_helpers.lyapunov import RECIPES, lyapunov_exponents
 from qrnn_helpers.samplers import SamplerError
 
 CASES, SECONDS, MEMORY = 1_000, 4, 2**30
@@ -637,6 +637,36 @@ TABLE = {
             "seed": NUMPY_SEED,
         },
         sampled("component"),
+    ),
+    "KS1D": Call(
+        q.KS1D,
+        lambda _: {"length": 10.0, "points": 16, "step": 0.05},
+        {"length": real(0, exclusive=True), "points": integer(16), "step": real(0, exclusive=True)},
+        lambda given, flow: finite(given, [flow.length, flow.points, flow.step]),
+    ),
+    "KS2D": Call(
+        q.KS2D,
+        lambda _: {"length": 10.0, "points": 16, "step": 0.05},
+        {"length": real(0, exclusive=True), "points": integer(16), "step": real(0, exclusive=True)},
+        lambda given, flow: finite(given, [flow.length, flow.points, flow.step]),
+    ),
+    "Lorenz": Call(
+        q.Lorenz,
+        lambda _: {"step": 0.01},
+        {"step": real(0, exclusive=True)},
+        lambda given, flow: finite(given, flow.step),
+    ),
+    "kaplan_yorke": Call(
+        q.kaplan_yorke,
+        lambda _: {"exponents": [[0.9, 0.0, -14.6], [0.8, 0.1, -14.4]]},
+        {"exponents": either(numeric(), a("object", xr.Dataset))},
+        lambda given, answer: finite(given, answer[0]),
+    ),
+    "stored_exponents": Call(
+        q.stored_exponents,
+        lambda _: {"name": "lorenz"},
+        {"name": one_of("text", *RECIPES)},
+        lambda given, found: finite(given, found["exponents"]),
     ),
     "lyapunov_exponents": Call(
         lyapunov_exponents,
