@@ -1,7 +1,7 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
 from .backends import Backend, ExactBackend
-from .baselines import GRU, Baseline, linear_baseline, persistence, untrained_circuit
+from .baselines import GRU, RNN, Baseline, linear_baseline, persistence, untrained_circuit
 from .circuits import reuploading_step, rotation_step, unroll
 from .cost import CostLedger
 from .data import ks22
@@ -18,13 +18,18 @@ from .ks import KS1D, ks1d
 from .ks2d import KS2D, ks2d
 from .layer import QRNN, QuantumRecurrentLayer
 from .lorenz import Lorenz, lorenz
+from .lorenz_observer import lorenz_observer
 from .lyapunov import kaplan_yorke, lyapunov_exponents, stored_exponents
-from .metrics import nrmse
+from .metrics import climate, nrmse, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
+from .networks import without_entanglers
+from .observers import observer
 from .patches import PatchForecast, patch_forecast, rollout, teacher_forced
+from .rivals import Rival, compare, rivals, tune
 from .samplers import SamplerBackend, SamplerError
 from .shots import ShotBackend
 from .spall import SPSAOptimizer
 from .store import load, load_state, save, save_state
+from .tasks import Task, score
 from .training import Budget, fit
 
 __version__ = "0.1.0"
@@ -47,12 +52,17 @@ __all__ = [
     "PatchForecast",
     "QRNN",
     "QuantumRecurrentLayer",
+    "RNN",
     "RandomCoordinate",
+    "Rival",
     "SPSA",
     "SPSAOptimizer",
     "SamplerBackend",
     "SamplerError",
     "ShotBackend",
+    "Task",
+    "climate",
+    "compare",
     "fit",
     "kaplan_yorke",
     "ks1d",
@@ -62,17 +72,27 @@ __all__ = [
     "load",
     "load_state",
     "lorenz",
+    "lorenz_observer",
     "lyapunov_exponents",
     "nrmse",
+    "nrmse_by_lead",
+    "observer",
     "patch_forecast",
     "persistence",
     "reuploading_step",
+    "rivals",
     "rollout",
     "rotation_step",
     "save",
     "save_state",
+    "score",
+    "spectrum",
     "stored_exponents",
     "teacher_forced",
+    "tune",
     "unroll",
     "untrained_circuit",
+    "valid_prediction_time",
+    "vpt_summary",
+    "without_entanglers",
 ]

@@ -15,7 +15,7 @@ from .layer import QRNN
 from .limits import check_bytes
 from .patches import PatchForecast, check_patches
 
-__all__ = ["Baseline", "GRU", "linear_baseline", "persistence", "untrained_circuit"]
+__all__ = ["Baseline", "GRU", "RNN", "linear_baseline", "persistence", "untrained_circuit"]
 
 PENALTIES = 10.0 ** np.arange(-6, 4)
 """Ridge penalties that cross-validation on the training windows chooses from."""
@@ -77,12 +77,12 @@ def untrained_circuit(task: PatchForecast, model: QRNN) -> Baseline:
     return Baseline("untrained circuit, ridge readout", sees, parameters, ridge)
 
 
-class GRU(nn.Module):
-    """A gated recurrent unit between the data and a linear readout: ``forward(x, state=None) -> (y, state)``.
+class _Recurrent(nn.Module):
+    """A recurrent network of torch between the data and a linear readout, weights from a generator of its own."""
 
-    Shapes as for `QRNN`.  All weights start uniform within +-1/sqrt(hidden), torch's own rule, from a
-    generator of their own.
-    """
+    kind: type[nn.RNNBase]
+    gates: int
+    """Blocks of ``hidden`` rows in the weights."""
 
     def __init__(
         self,
@@ -99,24 +99,42 @@ class GRU(nn.Module):
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise TypeError(f"dtype must be a floating torch dtype or None; got {shown(dtype)}")
         words = ", ".join(f"{name}={shown(size)}" for name, size in sizes.items())
-        check_bytes("weights", 8 * hidden * (3 * (input_size + hidden + 2) + output_size), words)
+        check_bytes("weights", 8 * hidden * (self.gates * (input_size + hidden + 2) + output_size), words)
         dtype = dtype or torch.get_default_dtype()
         # Made without memory and then emptied: torch's own start would draw from the global generator.
-        self.gru = nn.GRU(input_size, hidden, batch_first=True, dtype=dtype, device="meta").to_empty(device="cpu")
+        cell = self.kind(input_size, hidden, batch_first=True, dtype=dtype, device="meta").to_empty(device="cpu")
+        self.add_module(self.kind.__name__.lower(), cell)
         self.decoder = nn.utils.skip_init(nn.Linear, hidden, output_size, dtype=dtype)
         generator = torch_generator(seed)
         for weight in self.parameters():
             nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5, generator=generator)
 
     def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        check_tensor("x", x, ("batch", "time", self.gru.input_size))
+        cell = self.get_submodule(self.kind.__name__.lower())
+        check_tensor("x", x, ("batch", "time", cell.input_size))
         if state is not None:
-            check_tensor("state", state, (1, len(x), self.gru.hidden_size))
+            check_tensor("state", state, (1, len(x), cell.hidden_size))
         for name, value in {"x": x, "state": x if state is None else state}.items():
             if value.dtype != self.decoder.weight.dtype:
                 raise TypeError(f"{name} must have the weights' dtype {self.decoder.weight.dtype}; got {value.dtype}")
-        hidden, state = self.gru(x, state)
+        hidden, state = cell(x, state)
         return self.decoder(hidden), state
+
+
+class GRU(_Recurrent):
+    """A gated recurrent unit between the data and a linear readout: ``forward(x, state=None) -> (y, state)``.
+
+    Shapes as for `QRNN`.  All weights start uniform within +-1/sqrt(hidden), torch's own rule, from a
+    generator of their own.
+    """
+
+    kind, gates = nn.GRU, 3
+
+
+class RNN(_Recurrent):
+    """A plain recurrent network, h_t = tanh(W h_t-1 + V x_t + b), otherwise as `GRU`."""
+
+    kind, gates = nn.RNN, 1
 
 
 def _ridge(task: PatchForecast, features: Callable[[torch.Tensor], torch.Tensor]):

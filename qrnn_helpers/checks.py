@@ -65,8 +65,11 @@ def check_one_of(name: str, value: Any, allowed: tuple) -> Any:
     return value
 
 
-def check_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
-    """Return `value` (an array, a tensor, a list of numbers) as a finite array of floats, none of its sizes 0."""
+def check_array(name: str, value: Any, ndim: int | None = None, finite: bool = True) -> np.ndarray:
+    """Return `value` (an array, a tensor, a list of numbers) as a finite array of floats, none of its sizes 0.
+
+    Where `finite` is False, NaN and infinite values may come, too.
+    """
     array = _numpy(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of real numbers; got {array.dtype} values")
@@ -75,7 +78,7 @@ def check_array(name: str, value: Any, ndim: int | None = None) -> np.ndarray:
         raise ValueError(f"{name} must have {words}none empty; got shape {array.shape}")
     check_bytes(name, 8 * array.size, f"shape {array.shape}")
     array = np.asarray(array, dtype=float)
-    if not np.isfinite(array).all():
+    if finite and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; it holds NaN or infinite values")
     return array
 

@@ -48,7 +48,7 @@ class PatchForecast(Task):
         for name in PARTS:
             _check_pair(name, getattr(self, name), self.steps, len(self.offsets))
         super().__post_init__()
-        object.__setattr__(self, "sees", self.sees or f"{len(self.offsets)} points, {self.steps} steps")
+        object.__setattr__(self, "sees", self.sees or f"{len(self.offsets)} points")
         object.__setattr__(self, "x_scaling", Scaling(0.0, self.field_std))
         object.__setattr__(self, "y_scaling", Scaling(0.0, self.increment_std))
         if self.still is None and self.steps > 1:

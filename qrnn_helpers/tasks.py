@@ -13,7 +13,7 @@ from .checks import check_array, check_instance, check_integer, check_tensor, sh
 from .limits import check_bytes
 from .metrics import nrmse
 
-__all__ = ["PARTS", "Scaling", "Task", "score"]
+__all__ = ["PARTS", "Fitted", "Scaling", "Task", "score"]
 
 PARTS = ("train", "validation", "test")
 
@@ -78,7 +78,7 @@ class Task:
         sizes = [_check_pair(name, getattr(self, name)) for name in PARTS]
         for name, size in zip(PARTS, sizes):
             if size != sizes[0]:
-                words = f"(steps, features of x, features of y) {sizes[0]}, as train has"
+                words = f"(steps, features of x, features of y, dtype) {sizes[0]}, as train has"
                 raise ValueError(f"{name} must have {words}; got {size}")
         steps = sizes[0][0]
         washout = check_integer("washout", self.washout, minimum=0, maximum=steps - 1)
@@ -92,25 +92,40 @@ class Task:
         return self.train[0].shape[1] - self.scored + 1
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A model fitted to a task: ``predict`` maps x (windows, steps, features) to y; ``sees`` says what it uses."""
+
+    predict: Predict
+    parameters: int
+    sees: str
+
+    def __post_init__(self) -> None:
+        check_instance("predict", self.predict, Callable, "a function of windows")
+        check_integer("parameters", self.parameters, minimum=0)
+        check_instance("sees", self.sees, str, "text")
+
+
 def score(task: Task, predict: Predict, part: str = "test") -> float:
-    """NRMSE of ``predict`` (x -> y) over the scored steps of ``part``.
+    """NRMSE of ``predict`` (x -> y) over the scored steps of ``part`` ("run", too, where a task has one).
 
     The error's root mean square over that of the truth around each output's own mean: 1 is the error of
     answering with the means.
     """
     check_task(task)
     check_instance("predict", predict, Callable, "a function of windows")
-    if not (isinstance(part, str) and part in PARTS):
-        raise ValueError(f"part must be one of {', '.join(PARTS)}; got {shown(part)}")
+    parts = (*PARTS, "run") if hasattr(task, "run") else PARTS
+    if not (isinstance(part, str) and part in parts):
+        raise ValueError(f"part must be one of {', '.join(parts)}; got {shown(part)}")
     x, y = getattr(task, part)
     answer = check_instance("predict", predict(x), torch.Tensor, "a function to a tensor")
     if answer.shape != y.shape or answer.is_complex() or not torch.isfinite(answer).all():
         raise ValueError(f"predict must answer finite numbers of shape {tuple(y.shape)}; got {tuple(answer.shape)}")
-    truth = y[:, -task.scored :]
+    truth = y[:, task.lags - 1 :]
     spread = float((truth - truth.mean((0, 1))).square().mean().sqrt())
     if not SMALLEST < spread < 1 / SMALLEST:
         raise ValueError(f"task must have a {part} y that varies; got a standard deviation of {spread:g}")
-    return nrmse(answer[:, -task.scored :], truth, scale=spread)
+    return nrmse(answer[:, task.lags - 1 :], truth, scale=spread)
 
 
 def check_task(task: Task) -> None:
@@ -175,12 +190,12 @@ def spread(name: str, values: np.ndarray) -> float:
         return check_scale(name, float(values.std()))
 
 
-def _check_pair(name: str, pair: Pair) -> tuple[int, int, int]:
-    """Steps, and the features of x and y, of a pair of tensors that belong together."""
+def _check_pair(name: str, pair: Pair) -> tuple:
+    """Steps, the features of x and y, and the dtype of a pair of tensors that belong together."""
     if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
         raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
     x = check_tensor(f"{name} x", pair[0], ("windows", "steps", "features"))
     y = check_tensor(f"{name} y", pair[1], (*x.shape[:2], "features"))
     if x.dtype != y.dtype:
         raise TypeError(f"{name} must have x and y of one dtype; got {x.dtype} and {y.dtype}")
-    return x.shape[1], x.shape[2], y.shape[2]
+    return x.shape[1], x.shape[2], y.shape[2], x.dtype

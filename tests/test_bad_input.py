@@ -115,8 +115,8 @@ def tensor(*shape, complex_too=False) -> Kind:
     return Kind("tensor", admits)
 
 
-def numeric(topic="array", *, ndim=None) -> Kind:
-    """What NumPy reads as real, finite, not empty."""
+def numeric(topic="array", *, ndim=None, also_infinite=False) -> Kind:
+    """What NumPy reads as real, finite (or not), not empty."""
 
     def admits(value):
         if isinstance(value, (str, bytes, junk.ByteShape)) or not isinstance(
@@ -130,7 +130,7 @@ def numeric(topic="array", *, ndim=None) -> Kind:
             return False
         if array.dtype.kind not in "biuf" or not 0 < array.size < 10**6 or ndim not in (None, array.ndim):
             return False
-        return bool(np.isfinite(array).all())
+        return also_infinite or bool(np.isfinite(array).all())
 
     return Kind(topic, admits)
 
@@ -396,6 +396,11 @@ def task_of_fields() -> q.PatchForecast:
     return q.patch_forecast(field, field, field, neighbours=3, spacing=1, steps=2, windows=(12, 4, 4))
 
 
+def a_series() -> xr.DataArray:
+    values = np.random.default_rng(0).standard_normal((1, 60, 3))
+    return xr.DataArray(values, dims=("trajectory", "time", "component"))
+
+
 def task_used(**given):
     task = q.PatchForecast(**given)
     return q.rollout(upwind, np.ones((task.steps, 8)), 2, task)
@@ -422,7 +427,7 @@ class Call(NamedTuple):
 
 SIZES = {"memory": integer(1), "readout": integer(1), "layers": integer(1)}
 MODEL = {"input_size": integer(1), "output_size": integer(1)}
-TASK = a("model", q.PatchForecast)
+TASK, ANY_TASK = a("model", q.PatchForecast), a("model", q.Task)
 STATE = optional(tensor(2, 2, 2, complex_too=True))
 
 TABLE = {
@@ -443,6 +448,12 @@ TABLE = {
         lambda _: {"step": STEP, "time_steps": 2},
         {"step": CIRCUIT, "time_steps": integer(1)},
         unrolled,
+    ),
+    "without_entanglers": Call(
+        q.without_entanglers,
+        lambda _: {"step": STEP},
+        {"step": CIRCUIT},
+        lambda given, bare: None if all(len(i.qubits) == 1 for i in bare.data) and bare.parameters else 1 / 0,
     ),
     "Backend": Call(
         there_and_back,
@@ -560,6 +571,12 @@ TABLE = {
     ),
     "GRU": Call(
         used(q.GRU),
+        lambda _: {"input_size": 2, "output_size": 1, "hidden": 3, "dtype": torch.float64, "seed": 1},
+        MODEL | {"hidden": integer(1), "dtype": FLOATING, "seed": SEED},
+        lambda given, answer: finite(given, answer[0].detach()),
+    ),
+    "RNN": Call(
+        used(q.RNN),
         lambda _: {"input_size": 2, "output_size": 1, "hidden": 3, "dtype": torch.float64, "seed": 1},
         MODEL | {"hidden": integer(1), "dtype": FLOATING, "seed": SEED},
         lambda given, answer: finite(given, answer[0].detach()),
@@ -739,6 +756,106 @@ TABLE = {
         lambda _: {"prediction": np.zeros((2, 8)), "truth": np.arange(16.0).reshape(2, 8), "scale": None},
         {"prediction": numeric(), "truth": numeric(), "scale": optional(real(0, exclusive=True))},
         scored,
+    ),
+    "valid_prediction_time": Call(
+        q.valid_prediction_time,
+        lambda _: {
+            "prediction": np.zeros((2, 3, 8)), "truth": np.arange(48.0).reshape(2, 3, 8), "dt": 0.25,
+            "lyapunov": 0.05, "threshold": 0.4,
+        },
+        {
+            "prediction": numeric(also_infinite=True), "truth": numeric(), "dt": real(0, True),
+            "lyapunov": real(0, True), "threshold": real(0, True),
+        },
+        lambda given, table: finite(given, table.astype(float)),
+    ),
+    "nrmse_by_lead": Call(
+        q.nrmse_by_lead,
+        lambda _: {"prediction": np.zeros((2, 3, 8)), "truth": np.arange(48.0).reshape(2, 3, 8)},
+        {"prediction": numeric(also_infinite=True), "truth": numeric()},
+        lambda given, errors: None if (errors >= 0).all() else 1 / 0,
+    ),
+    "vpt_summary": Call(
+        q.vpt_summary,
+        lambda _: {
+            "table": pd.DataFrame({"vpt": [1.0, 2.0], "censored": [True, False], "blown_up": [False, False]}),
+            "quantiles": (0.1, 0.5),
+        },
+        {"table": a("array", pd.DataFrame), "quantiles": numeric(ndim=1)},
+        finite,
+    ),
+    "spectrum": Call(
+        q.spectrum,
+        lambda _: {"fields": np.arange(16.0).reshape(2, 8), "dimensions": 1},
+        {"fields": numeric(), "dimensions": integer(1, 2)},
+        finite,
+    ),
+    "climate": Call(
+        q.climate,
+        lambda _: {
+            "prediction": np.ones((2, 8)), "truth": np.arange(16.0).reshape(2, 8), "dimensions": 1,
+        },
+        {"prediction": numeric(), "truth": numeric(), "dimensions": integer(1, 2)},
+        finite,
+    ),
+    "observer": Call(
+        q.observer,
+        lambda _: {
+            "train": junk.field(), "validation": junk.field(), "test": junk.field(), "sensors": 2, "steps": 3,
+            "washout": 1, "windows": (4, 2, 2), "seed": 0,
+        },
+        {
+            "train": FIELD, "validation": FIELD, "test": FIELD, "sensors": integer(1), "steps": integer(1),
+            "washout": integer(0), "windows": a("number", tuple, list), "seed": integer(0),
+        },
+        lambda given, task: finite(given, [q.score(task, lambda x: torch.zeros(*x.shape[:2], task.train[1].shape[2]))]),
+    ),
+    "lorenz_observer": Call(
+        q.lorenz_observer,
+        lambda _: {"series": a_series(), "steps": 4, "washout": 1, "stride": 2},
+        {"series": FIELD, "steps": integer(1), "washout": integer(0), "stride": integer(1)},
+        lambda given, task: finite(given, task.run[1]),
+    ),
+    "Task": Call(
+        lambda **given: q.score(q.Task(**given), lambda x: torch.zeros(*x.shape[:2], 1)),
+        lambda _: {"train": junk.pair(), "validation": junk.pair(), "test": junk.pair(), "name": "a", "sees": "b",
+                   "washout": 0, "scored": None, "still": None},
+        {name: a("data", tuple, list) for name in ("train", "validation", "test")}
+        | {
+            "name": TEXT, "sees": TEXT, "washout": integer(0, 2), "scored": optional(integer(1, 3)),
+            "still": optional(FUNCTION),
+        },
+        finite,
+    ),
+    "score": Call(
+        q.score,
+        lambda _: {"task": task_of_fields(), "predict": lambda x: x[..., :1], "part": "test"},
+        {"task": ANY_TASK, "predict": FUNCTION, "part": one_of("text", "train", "validation", "test")},
+        finite,
+    ),
+    "Rival": Call(
+        q.Rival,
+        lambda _: {"name": "a", "fit": len, "settings": len, "chance": False},
+        {"name": TEXT, "fit": FUNCTION, "settings": FUNCTION, "chance": BOOL},
+        unchanged,
+    ),
+    "rivals": Call(
+        q.rivals,
+        lambda _: {"step": STEP, "units": 5, "hidden": (2, 3), "updates": 2},
+        {"step": CIRCUIT, "units": integer(1), "hidden": a("number", tuple, list), "updates": integer(1)},
+        lambda given, models: None if len({model.name for model in models}) == 9 else 1 / 0,
+    ),
+    "tune": Call(
+        q.tune,
+        lambda _: {"task": task_of_fields(), "rival": q.rivals(STEP, units=5)[3], "seed": 1},
+        {"task": ANY_TASK, "rival": a("object", q.Rival), "seed": integer(0, 2**63 - 1)},
+        lambda given, table: finite(given, table["validation"]),
+    ),
+    "compare": Call(
+        q.compare,
+        lambda _: {"task": task_of_fields(), "models": q.rivals(STEP, units=5)[:4], "seeds": (0, 1)},
+        {"task": ANY_TASK, "models": a("data", list, tuple), "seeds": a("number", list, tuple, range)},
+        lambda given, table: finite(given, table["test"]),
     ),
     "patch_forecast": Call(
         q.patch_forecast,

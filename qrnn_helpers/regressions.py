@@ -1,0 +1,114 @@
+"""Rivals without gradient descent: fixed features of the inputs so far, and a ridge readout.
+
+One signature for all: fit(task, seed, **setting) -> `Fitted`.  Each is fitted to the scored steps of the
+training windows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from reservoirpy.nodes import Reservoir
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from .limits import check_bytes
+from .tasks import Fitted, Task
+
+__all__ = ["echo_state", "lagged", "linear", "nvar", "persistence", "quadratic", "ridge"]
+
+Features = Callable[[torch.Tensor], torch.Tensor]
+
+
+def persistence(task: Task, seed: int = 0) -> Fitted:
+    """What was, is: the task's own ``still``."""
+    if task.still is None:
+        raise ValueError(f"task must have a persistence; got {task.name!r}, whose outputs are never seen")
+    return Fitted(task.still, 0, _span(task, 2 if "patch" in task.name else 1))
+
+
+def linear(task: Task, seed: int = 0, *, lags: int, penalty: float) -> Fitted:
+    """y_t = W [x_t, x_t-1, ..., x_t-lags+1] + w."""
+    return ridge(task, lambda x: lagged(x, lags), penalty, _span(task, lags))
+
+
+def nvar(task: Task, seed: int = 0, *, lags: int, penalty: float) -> Fitted:
+    """Nonlinear vector autoregression: a linear readout of the lagged inputs and of all their products.
+
+    Gauthier, Bollt, Griffith & Barbosa, Nat. Commun. 12 (2021) 5564, of second order.
+    """
+    return ridge(task, lambda x: quadratic(lagged(x, lags)), penalty, _span(task, lags))
+
+
+def echo_state(
+    task: Task, seed: int = 0, *, units: int, radius: float, leak: float, gain: float, penalty: float
+) -> Fitted:
+    """Echo-state network: h_t = (1 - leak) h_t-1 + leak tanh(W h_t-1 + V x_t + b), readout of h_t and x_t.
+
+    W (units, units), V and b are drawn by reservoirpy and stay as they are: W of spectral radius
+    ``radius``, V and b times ``gain``.  Every window starts from h = 0.  H. Jaeger, GMD Report 148 (2001).
+    """
+    windows, steps, inputs = task.train[0].shape
+    check_bytes("units", 8 * units * (units + 2 * windows * steps), f"{units} for {windows} windows of {steps} steps")
+    size = inputs + 1  # the last input is the constant of the bias
+    node = Reservoir(units, sr=radius, lr=leak, input_scaling=gain, seed=seed, input_dim=size)
+    node.initialize(np.zeros(size))
+    inner, outer = node.W.toarray().T, node.Win.toarray().T
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        values = x.numpy()
+        driven = np.concatenate([values, np.ones_like(values[..., :1])], axis=-1) @ outer
+        state, states = np.zeros((len(x), units)), []
+        for t in range(x.shape[1]):  # all windows at once; reservoirpy takes one after the other
+            state = (1 - leak) * state + leak * np.tanh(state @ inner + driven[:, t])
+            states.append(state)
+        return torch.cat([torch.from_numpy(np.stack(states, axis=1)), x], dim=-1)
+
+    return ridge(task, features, penalty, _span(task))
+
+
+def ridge(task: Task, features: Features, penalty: float, sees: str) -> Fitted:
+    """The readout y = W f(x) + w that minimises mean |error|^2 + penalty |W|^2, features of unit variance."""
+    x, y = task.train
+    check_bytes("task", 8 * len(x) * x.shape[1] * features(x[:1]).shape[-1], f"{len(x)} training windows")
+    rows = features(x)[:, task.lags - 1 :].flatten(0, 1).numpy()
+    target = y[:, task.lags - 1 :].flatten(0, 1).numpy()
+    shift, unit = rows.mean(axis=0), rows.std(axis=0)
+    unit = np.where(unit > 1e-12 * np.abs(rows).max(), unit, 1.0)
+    weights, mean = _solve((rows - shift) / unit, target, penalty), target.mean(axis=0)
+    weights = weights / unit[:, None]
+    weights, offset = torch.from_numpy(weights), torch.from_numpy(mean - shift @ weights)
+    return Fitted(lambda x: features(x) @ weights + offset, weights.numel() + offset.numel(), sees)
+
+
+def lagged(x: torch.Tensor, lags: int) -> torch.Tensor:
+    """The last ``lags`` inputs at each step, (windows, steps, lags * features), newest first.
+
+    Before a window begins, its first input stands in.
+    """
+    padded = torch.cat([x[:, :1].expand(-1, lags - 1, -1), x], dim=1)
+    return torch.cat([padded[:, lags - 1 - k : padded.shape[1] - k] for k in range(lags)], dim=-1)
+
+
+def quadratic(features: torch.Tensor) -> torch.Tensor:
+    """Features and their products with themselves and each other, each once."""
+    i, j = torch.triu_indices(features.shape[-1], features.shape[-1])
+    return torch.cat([features, features[..., i] * features[..., j]], dim=-1)
+
+
+def _solve(rows: np.ndarray, target: np.ndarray, penalty: float) -> np.ndarray:
+    """Weights of ridge regression on centred features, by the normal equations."""
+    gram = rows.T @ rows / len(rows)
+    gram.flat[:: len(gram) + 1] += penalty
+    right = rows.T @ (target - target.mean(axis=0)) / len(rows)
+    try:
+        return cho_solve(cho_factor(gram, overwrite_a=True), right)
+    except LinAlgError as error:
+        raise ValueError(f"penalty must be larger for these features; got {penalty:g}: {error}") from error
+
+
+def _span(task: Task, lags: int | None = None) -> str:
+    """What a model sees, in words."""
+    steps = "all steps so far" if lags is None else f"{lags} step{'s' * (lags > 1)}"
+    return f"{task.sees}, {steps}"
