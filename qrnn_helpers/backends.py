@@ -43,6 +43,8 @@ class Backend(ABC):
     """Runs circuits.  ``shots`` is the number of shots of each circuit, 0 if the result is exact;
     ``max_circuits`` how many of them one run may hold, None for no limit but memory; ``pass_manager``
     what fits circuits to the device, None for Qiskit's preset at level 1 with gates that every simulator knows.
+    A torch.Generator in the attribute ``generator`` goes into a layer's state_dict: a backend that wraps
+    another one hands it on.
     """
 
     shots: int = 0

@@ -64,6 +64,9 @@ class ParameterShift(GradientEstimator):
     two terms for a Pauli rotation (Mitarai et al. 2018; Schuld et al. 2019), four for a controlled one
     (Anselmetti et al. 2021).  A Parameter in several gates, or in an expression, sums over them.
 
+    Noise around a gate is one more linear map and harms nothing.  Noise *inside* a gate that a device runs as
+    several can add frequencies that the rule does not know: shift the gates that are run (`open_controlled`).
+
     ``causal`` drops the outputs before a gate's own step, which do not depend on it, from its estimate:
     nothing changes in the mean, and their shot noise is gone.  ``prune`` leaves out the circuits of
     angles that provably do nothing, and runs angles with equal slopes once (`live_angles`).

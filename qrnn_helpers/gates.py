@@ -99,7 +99,7 @@ class Family:
         raise ValueError(
             f"gate {self.name!r}: got frequencies {sorted(set(gaps.round(6).tolist()))}; a shift rule is known for "
             f"whole multiples of one frequency only, {LARGEST_COUNT} at most. Use DirectionalShift, SPSA or Autograd, "
-            "or give the gate a definition"
+            "or decompose the gate into others"
         )
 
     @cached_property
