@@ -24,12 +24,13 @@ from .metrics import climate, nrmse, nrmse_by_lead, spectrum, valid_prediction_t
 from .networks import without_entanglers
 from .observers import observer
 from .patches import PatchForecast, patch_forecast, rollout, teacher_forced
+from .reduced import closed_loop, reduced_forecast
 from .rivals import Rival, compare, rivals, tune
 from .samplers import SamplerBackend, SamplerError
 from .shots import ShotBackend
 from .spall import SPSAOptimizer
 from .store import load, load_state, save, save_state
-from .tasks import Task, score
+from .tasks import Task, score, starts
 from .training import Budget, fit
 
 __version__ = "0.1.0"
@@ -62,6 +63,7 @@ __all__ = [
     "ShotBackend",
     "Task",
     "climate",
+    "closed_loop",
     "compare",
     "fit",
     "kaplan_yorke",
@@ -79,6 +81,7 @@ __all__ = [
     "observer",
     "patch_forecast",
     "persistence",
+    "reduced_forecast",
     "reuploading_step",
     "rivals",
     "rollout",
@@ -87,6 +90,7 @@ __all__ = [
     "save_state",
     "score",
     "spectrum",
+    "starts",
     "stored_exponents",
     "teacher_forced",
     "tune",

@@ -70,8 +70,8 @@ def untrained(task: Task, seed: int = 0, *, step: QuantumCircuit, gain: float, p
 
 
 def trained(task: Task, model: nn.Module, seed: int, rate: float, updates: int) -> Fitted:
-    """``model`` after ``updates`` steps of Adam on the training windows; no other window is read."""
-    few = tuple(part[:1] for part in task.validation)  # fit wants to score a window; nothing is chosen by it
+    """``model`` after ``updates`` steps of Adam on the training windows."""
+    few = tuple(part[:BATCH] for part in task.validation)  # for the curve alone: nothing is chosen by it
     optimizer = torch.optim.Adam(model.parameters(), lr=rate)
     fit(
         model, task.train, few, optimizer=optimizer, batch_size=min(BATCH, len(task.train[0])),

@@ -13,7 +13,7 @@ from .checks import check_array, check_instance, check_integer, check_tensor, sh
 from .limits import check_bytes
 from .metrics import nrmse
 
-__all__ = ["PARTS", "Fitted", "Scaling", "Task", "score"]
+__all__ = ["PARTS", "Fitted", "Scaling", "Task", "score", "starts"]
 
 PARTS = ("train", "validation", "test")
 
@@ -105,6 +105,10 @@ class Fitted:
         check_integer("parameters", self.parameters, minimum=0)
         check_instance("sees", self.sees, str, "text")
 
+    def last(self, x: torch.Tensor) -> torch.Tensor:
+        """The answer at the last step alone, (windows, features): what `rollout` asks for."""
+        return self.predict(x)[:, -1]
+
 
 def score(task: Task, predict: Predict, part: str = "test") -> float:
     """NRMSE of ``predict`` (x -> y) over the scored steps of ``part`` ("run", too, where a task has one).
@@ -128,15 +132,33 @@ def score(task: Task, predict: Predict, part: str = "test") -> float:
     return nrmse(answer[:, task.lags - 1 :], truth, scale=spread)
 
 
+def starts(fields: xr.DataArray, steps: int, ahead: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where closed loops begin, and what they should find: (count, steps, ...) and (count, ahead, ...) fields.
+
+    ``count`` starts, equally spaced in time over all trajectories of ``fields``; each has ``steps``
+    samples of history and the ``ahead`` samples that follow.
+    """
+    numbers = {"steps": steps, "ahead": ahead, "count": count}
+    steps, ahead, count = (check_integer(name, value, minimum=1) for name, value in numbers.items())
+    need = f"steps={shown(steps)}, ahead={shown(ahead)}"
+    values = check_fields({"fields": fields}, steps + ahead, 1, need)["fields"]
+    check_bytes("count", 8 * count * (steps + ahead) * values[0, 0].size, shown(count))
+    room = values.shape[1] - steps - ahead + 1
+    trajectory, time = np.divmod(np.arange(count) * (len(values) * room) // count, room)
+    pieces = values[trajectory[:, None], time[:, None] + np.arange(steps + ahead)]
+    return pieces[:, :steps], pieces[:, steps:]
+
+
 def check_task(task: Task) -> None:
     check_instance("task", task, Task, "a Task such as those of observer() or patch_forecast()")
 
 
 def check_fields(fields: dict[str, xr.DataArray], times: int, points: int, need: str) -> dict[str, np.ndarray]:
     """The values of the fields of each part, of like dims, with enough times, and points along each side."""
+    first = next(iter(fields))
     for name, field in fields.items():
         check_instance(name, field, xr.DataArray, "an xarray.DataArray of dims (trajectory, time, x)")
-        allowed = DIMS if name == "train" else (fields["train"].dims,)
+        allowed = DIMS if name == first else (fields[first].dims,)
         if field.dims not in allowed:
             raise ValueError(f"{name} must have dims {' or '.join(map(str, allowed))}; got {field.dims}")
         if field.sizes["time"] < times or min(field.shape[2:]) < points or not field.sizes["trajectory"]:

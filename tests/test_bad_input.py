@@ -396,6 +396,11 @@ def task_of_fields() -> q.PatchForecast:
     return q.patch_forecast(field, field, field, neighbours=3, spacing=1, steps=2, windows=(12, 4, 4))
 
 
+def reduced_task():
+    field = junk.field()
+    return q.reduced_forecast(field, field, field, modes=2, steps=3, washout=1, windows=(4, 2, 2))
+
+
 def a_series() -> xr.DataArray:
     values = np.random.default_rng(0).standard_normal((1, 60, 3))
     return xr.DataArray(values, dims=("trajectory", "time", "component"))
@@ -809,6 +814,34 @@ TABLE = {
             "washout": integer(0), "windows": a("number", tuple, list), "seed": integer(0),
         },
         lambda given, task: finite(given, [q.score(task, lambda x: torch.zeros(*x.shape[:2], task.train[1].shape[2]))]),
+    ),
+    "reduced_forecast": Call(
+        q.reduced_forecast,
+        lambda _: {
+            "train": junk.field(), "validation": junk.field(), "test": junk.field(), "modes": 2, "basis": "fourier",
+            "steps": 3, "washout": 1, "windows": (4, 2, 2), "seed": 0,
+        },
+        {
+            "train": FIELD, "validation": FIELD, "test": FIELD, "modes": integer(1, 8),
+            "basis": one_of("text", "fourier", "pod"), "steps": integer(1), "washout": integer(0),
+            "windows": a("number", tuple, list), "seed": integer(0),
+        },
+        lambda given, task: finite(given, task.still(task.test[0])),
+    ),
+    "closed_loop": Call(
+        q.closed_loop,
+        lambda _: {"predict": lambda x: 0.5 * x, "history": np.ones((2, 3, 8)), "count": 4, "task": reduced_task()},
+        {
+            "predict": FUNCTION, "history": numeric(ndim=3), "count": integer(1),
+            "task": Kind("model", lambda value: type(value).__name__ == "ReducedForecast"),
+        },
+        lambda given, fields: None if fields.shape == (2, given["count"], 8) else 1 / 0,
+    ),
+    "starts": Call(
+        q.starts,
+        lambda _: {"fields": junk.field(), "steps": 3, "ahead": 4, "count": 5},
+        {"fields": FIELD, "steps": integer(1), "ahead": integer(1), "count": integer(1)},
+        lambda given, pair: finite(given, pair[1]),
     ),
     "lorenz_observer": Call(
         q.lorenz_observer,

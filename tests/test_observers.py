@@ -1,5 +1,7 @@
 """Observers of KS fields and of the Lorenz system: what they are shown, and what it is worth."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -15,9 +17,14 @@ def field(split):
     return ks22(split)
 
 
+@cache
+def series():
+    return lorenz(steps=5000)
+
+
 @pytest.fixture(scope="module")
 def course():
-    return lorenz_observer(lorenz())
+    return lorenz_observer(series())
 
 
 def test_sensors_and_others_make_the_field():
@@ -60,19 +67,18 @@ def test_linear_observers_are_as_good_as_others_found_and_lags_give_them_nothing
 
 
 def test_the_lorenz_stretches_follow_each_other_and_never_overlap(course):
-    series = lorenz().values[0]
-    assert [len(pair[0]) for pair in (course.train, course.validation, course.test)] == [1370, 370, 745]
+    assert [len(pair[0]) for pair in (course.train, course.validation, course.test)] == [683, 183, 370]
     x, y = course.run
-    assert x.shape == (1, 2999, 1) and y.shape == (1, 2999, 2)
-    assert np.allclose(course.x_scaling.values(x[0].numpy()), series[7000:-1, :1])
-    assert np.allclose(course.y_scaling.values(y[0].numpy()), series[7001:, 1:])
-    assert torch.equal(course.test[0][0], x[0, :20]) and torch.equal(course.test[1][-1], y[0, 2976:2996])
+    assert x.shape == (1, 1499, 1) and y.shape == (1, 1499, 2)
+    assert np.allclose(course.x_scaling.values(x[0].numpy()), series().values[0, 3500:-1, :1])
+    assert np.allclose(course.y_scaling.values(y[0].numpy()), series().values[0, 3501:, 1:])
+    assert torch.equal(course.test[0][0], x[0, :20]) and torch.equal(course.test[1][-1], y[0, 1476:1496])
 
 
 def test_only_training_is_scaled_to_0_and_1_exactly(course):
     both = torch.cat([course.train[0].flatten(), course.train[1].flatten()])
     assert both.min() >= 0 and both.max() <= 1
-    train = lorenz().values[0, :5500]
+    train = series().values[0, :2750]
     assert np.allclose(course.y_scaling.shift, train.min(0)[1:])
     assert np.allclose(course.y_scaling.values(np.ones(2)), train.max(0)[1:])
 

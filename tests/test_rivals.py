@@ -16,18 +16,21 @@ from qrnn_helpers import (
     lorenz_observer,
     observer,
     patch_forecast,
+    reduced_forecast,
     rivals,
     rotation_step,
     score,
     tune,
     without_entanglers,
 )
+from qrnn_helpers.ks2d import ks2d
 from qrnn_helpers.lorenz import lorenz
 from qrnn_helpers.regressions import echo_state, lagged, linear, nvar, persistence, quadratic
 from qrnn_helpers.rivals import CONFIGURATIONS, TUNING_SEED
 
 FIELDS = {split: ks22(split) for split in ("train", "validation", "test")}
-SMALL = rivals(rotation_step(1, 1), units=20, hidden=(2, 3), updates=3)
+SQUARE = dict(zip(FIELDS, (ks2d(12.0, 16, dt=0.5, steps=30, transient=50.0, seed=s) for s in range(3))))
+SMALL = rivals(rotation_step(1, 1), units=20, hidden=(2, 3), updates=2)
 
 
 def altered_series():
@@ -39,11 +42,15 @@ def altered_series():
 
 def tasks(altered: bool):
     """Each task, small; with ``altered`` on other test trajectories."""
-    fields = {**FIELDS, "test": 3 * FIELDS["train"] + 1} if altered else FIELDS
+    fields, square = ({**f, "test": 3 * f["train"] + 1} if altered else f for f in (FIELDS, SQUARE))
     return {
-        "patch forecast": patch_forecast(**fields, windows=(64, 32, 32)),
+        "patch forecast": patch_forecast(**fields, steps=6, windows=(32, 16, 16)),
         "observer": observer(**fields, sensors=4, steps=6, washout=2, windows=(32, 16, 16)),
-        "Lorenz observer": lorenz_observer(altered_series() if altered else lorenz(steps=2000), stride=30),
+        "reduced forecast": reduced_forecast(**fields, modes=4, steps=6, washout=2, windows=(32, 16, 16)),
+        "reduced forecast, POD": reduced_forecast(**fields, modes=3, basis="pod", windows=(32, 16, 16)),
+        "patch forecast 2-D": patch_forecast(**square, neighbours=3, steps=4, windows=(64, 32, 32)),
+        "observer 2-D": observer(**square, sensors=2, steps=6, washout=2, windows=(32, 16, 16)),
+        "Lorenz observer": lorenz_observer(altered_series() if altered else lorenz(steps=2000), stride=60),
     }
 
 
@@ -57,6 +64,8 @@ def test_no_test_trajectory_touches_training_scaling_or_tuning(name):
     assert not torch.equal(task.test[0], other.test[0])
     for part in ("train", "validation"):
         assert all(torch.equal(a, b) for a, b in zip(getattr(task, part), getattr(other, part), strict=True))
+    if name.startswith("reduced"):
+        assert np.array_equal(task.modes, other.modes) and np.array_equal(task.mean, other.mean)
     for scaling in ("x_scaling", "y_scaling"):
         ours, theirs = (dataclasses.astuple(getattr(t, scaling)) for t in (task, other))
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs))

@@ -129,3 +129,66 @@ def test_nrmse():
     for bad in ((truth[:3], truth), (truth * np.nan, truth), (truth, np.ones(4)), ([], [])):
         with pytest.raises(ValueError, match="prediction|truth"):
             nrmse(*bad)
+
+
+# ---------------------------------------------------------------- two space dimensions
+
+
+def slanted(trajectories, seed, times=30):
+    """u(y, x, t) moves by one point a step along the diagonal."""
+    rng = np.random.default_rng(seed)
+    y, x = np.meshgrid(np.arange(12), np.arange(12), indexing="ij")
+    t = np.arange(times)[:, None, None]
+    waves = [(1, 0), (0, 1), (1, 2)]
+    shift = rng.uniform(0, 12, (trajectories, len(waves), 1, 1, 1))
+    u = sum(np.sin(2 * np.pi / 12 * (n * (y - t) + m * (x - t) + shift[:, k])) for k, (n, m) in enumerate(waves))
+    return xr.DataArray(u, dims=("trajectory", "time", "y", "x"))
+
+
+def test_in_two_dimensions_a_neighbourhood_is_a_square():
+    fields = [slanted(2, s) for s in range(3)]
+    task = patch_forecast(*fields, neighbours=3, spacing=2, steps=4, windows=(64, 8, 8))
+    assert task.offsets == tuple((dy, dx) for dy in (-2, 0, 2) for dx in (-2, 0, 2)) and task.dimensions == 2
+    assert task.train[0].shape == (64, 4, 9) and task.train[1].shape == (64, 4, 1)
+    x, y = task.train
+    middle = x[:, :, 4] * task.field_std
+    assert torch.allclose(middle[:, 1:] - middle[:, :-1], y[:, :-1, 0] * task.increment_std, atol=1e-12)
+    # waves that move along the diagonal: the neighbour at (-2, -2) now is the middle two steps on
+    assert torch.allclose(x[:, :-2, 0], x[:, 2:, 4], atol=1e-12)
+
+
+def test_in_two_dimensions_a_known_rule_rolls_out_the_whole_field():
+    fields = [slanted(2, s) for s in range(3)]
+    task = patch_forecast(*fields, neighbours=3, spacing=1, steps=3, windows=(64, 8, 8))
+
+    def upwind(x):
+        return (x[:, -1, 0] - x[:, -1, 4]) * task.field_std / task.increment_std
+
+    truth = fields[2].values[0]
+    assert nrmse(upwind(task.test[0]), task.test[1][:, -1, 0]) < 1e-12
+    for modes in (None, 3):
+        assert np.allclose(rollout(upwind, truth[:3], 20, task, modes=modes), truth[3:23], atol=1e-10)
+    assert np.allclose(teacher_forced(upwind, truth, task), truth[3:], atol=1e-12)
+
+
+def test_a_projected_loop_keeps_its_mean_and_has_no_short_waves():
+    """Whatever the model answers: in one and in two dimensions."""
+    rng = np.random.default_rng(0)
+    for fields, axes in ((travelling(2, 0), (1,)), (slanted(2, 0), (1, 2))):
+        task = patch_forecast(fields, fields, fields, neighbours=3, spacing=1, steps=3, windows=(64, 8, 8))
+        path = rollout(lambda x: torch.from_numpy(rng.standard_normal(len(x))), fields.values[0, :3], 5, task, modes=2)
+        assert np.allclose(path.mean(axis=axes), 0, atol=1e-12)
+        index = sum(np.ix_(*(np.fft.fftfreq(n, 1 / n) ** 2 for n in path.shape[1:])))
+        assert np.allclose(np.fft.fftn(path, axes=axes)[:, index > 4], 0, atol=1e-9)
+        assert path.std() > 0.1
+
+
+def test_a_field_that_does_not_depend_on_y_is_forecast_as_in_one_dimension():
+    line = travelling(2, 0)
+    square = line.expand_dims(y=8, axis=2)
+    flat = patch_forecast(line, line, line, neighbours=3, spacing=1, steps=3, windows=(64, 8, 8))
+    deep = patch_forecast(square, square, square, neighbours=3, spacing=1, steps=3, windows=(64, 8, 8))
+    net = torch.nn.Linear(3, 1, dtype=torch.float64).requires_grad_(False)
+    one = rollout(lambda x: net(x[:, -1]), line.values[0, :3], 4, flat)
+    two = rollout(lambda x: net(x[:, -1, 3:6]), square.values[0, :3], 4, deep)
+    assert np.allclose(one[:, None], two, atol=1e-10)
