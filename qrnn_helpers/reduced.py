@@ -87,8 +87,9 @@ def reduced_forecast(
     fields = {"train": train, "validation": validation, "test": test}
     values = check_fields(fields, steps + 1, 2, f"steps={shown(steps)}")
     check_same_grid(values)
-    counts = check_windows(windows, steps * modes)
     grid = values["train"].shape[2:]
+    check_integer("modes", modes, maximum=int(np.prod(grid)))
+    counts = check_windows(windows, steps * modes)
     functions, mean = fourier_modes(grid, modes) if basis == "fourier" else pod_modes(values["train"], modes)
     parts = [(v.reshape(*v.shape[:2], -1) - mean) @ functions.T for v in values.values()]
     x_scaling, y_scaling = _scalings(parts[0])

@@ -22,10 +22,10 @@ Features = Callable[[torch.Tensor], torch.Tensor]
 
 
 def persistence(task: Task, seed: int = 0) -> Fitted:
-    """What was, is: the task's own ``still``."""
+    """The output before, again, as far as the inputs show it: the task's own ``still``."""
     if task.still is None:
         raise ValueError(f"task must have a persistence; got {task.name!r}, whose outputs are never seen")
-    return Fitted(task.still, 0, _span(task, 2 if "patch" in task.name else 1))
+    return Fitted(task.still, 0, f"{task.sees}, the output before")
 
 
 def linear(task: Task, seed: int = 0, *, lags: int, penalty: float) -> Fitted:
@@ -65,7 +65,7 @@ def echo_state(
             states.append(state)
         return torch.cat([torch.from_numpy(np.stack(states, axis=1)), x], dim=-1)
 
-    return ridge(task, features, penalty, _span(task))
+    return ridge(task, features, penalty, f"{task.sees}, all steps so far")
 
 
 def ridge(task: Task, features: Features, penalty: float, sees: str) -> Fitted:
@@ -108,7 +108,6 @@ def _solve(rows: np.ndarray, target: np.ndarray, penalty: float) -> np.ndarray:
         raise ValueError(f"penalty must be larger for these features; got {penalty:g}: {error}") from error
 
 
-def _span(task: Task, lags: int | None = None) -> str:
-    """What a model sees, in words."""
-    steps = "all steps so far" if lags is None else f"{lags} step{'s' * (lags > 1)}"
-    return f"{task.sees}, {steps}"
+def _span(task: Task, lags: int) -> str:
+    """What a model with so many lags sees, in words."""
+    return f"{task.sees}, {lags} step{'s' * (lags > 1)}"
