@@ -6,6 +6,7 @@ import torch
 
 from qrnn_helpers import (
     closed_loop,
+    ks1d,
     ks22,
     reduced_forecast,
     score,
@@ -125,3 +126,11 @@ def test_starts_are_spread_over_all_trajectories():
 def test_bad_input_is_named(change, words):
     with pytest.raises(ValueError, match=words):
         reduced_forecast(**FIELDS | change)
+
+
+def test_with_finer_samples_persistence_is_better_and_the_linear_model_much_better():
+    """dt = 0.25: persistence .0525 and linear with three lags .0015, in one step (with 80 times the data)."""
+    fields = ks1d(22.0, 64, dt=0.25, steps=500, transient=150.0, trajectories=6, seed=1)
+    task = reduced_forecast(fields[:3], fields[3:4], fields[4:], modes=20)
+    assert score(task, persistence(task).predict) == pytest.approx(0.0525, rel=0.1)
+    assert score(task, linear(task, lags=3, penalty=1e-12).predict) == pytest.approx(0.0015, abs=0.001)

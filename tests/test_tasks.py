@@ -14,9 +14,11 @@ from qrnn_helpers import (
     persistence,
     rollout,
     rotation_step,
+    score,
     teacher_forced,
     untrained_circuit,
 )
+from qrnn_helpers.regressions import linear
 
 
 def fields(split):
@@ -192,3 +194,14 @@ def test_a_field_that_does_not_depend_on_y_is_forecast_as_in_one_dimension():
     one = rollout(lambda x: net(x[:, -1]), line.values[0, :3], 4, flat)
     two = rollout(lambda x: net(x[:, -1, 3:6]), square.values[0, :3], 4, deep)
     assert np.allclose(one[:, None], two, atol=1e-10)
+
+
+def test_ridge_with_all_windows_is_what_others_found():
+    """Ridge on one step .995, on two .45, on eight .24; by either signature, their penalties apart."""
+    task = patch_forecast(*map(fields, ("train", "validation", "test")))
+    x, y = task.test
+    for steps, error in ((1, 0.995), (2, 0.45), (8, 0.24)):
+        found = score(task, linear(task, lags=steps, penalty=1e-8).predict)
+        assert found == pytest.approx(error, rel=0.08)
+        assert nrmse(linear_baseline(task, steps).forecast(x), y[:, -1, 0]) == pytest.approx(found, rel=0.03)
+    assert score(task, task.still) == pytest.approx(nrmse(persistence(task).forecast(x), y[:, -1, 0]), rel=1e-12)
