@@ -10,12 +10,12 @@ from functools import partial
 import pandas as pd
 from qiskit import QuantumCircuit
 
-from .checks import check_instance, check_integer, shown
+from .checks import check_instance, check_integer, check_real, shown
 from .circuits import check_step
 from .metrics import mean_interval
 from .networks import circuit, gru, rnn, untrained, without_entanglers
 from .regressions import echo_state, linear, nvar, persistence
-from .tasks import Fitted, Task, check_task, score
+from .tasks import Fitted, Predict, Task, check_task, score
 
 __all__ = ["CONFIGURATIONS", "TUNING_SEED", "Rival", "compare", "rivals", "tune"]
 
@@ -78,42 +78,58 @@ def rivals(step: QuantumCircuit, *, units: int = 300, hidden: tuple[int, int] = 
     ]
 
 
-def tune(task: Task, rival: Rival, *, seed: int = TUNING_SEED) -> pd.DataFrame:
-    """Fit every setting of ``rival`` once: columns setting and validation (NRMSE), the best first."""
+Measure = Callable[[Task, Predict, str], float]
+
+
+def tune(task: Task, rival: Rival, *, seed: int = TUNING_SEED, measure: Measure = score) -> pd.DataFrame:
+    """Fit every setting of ``rival`` once: columns setting and validation, the best first.
+
+    ``measure(task, predict, "validation")``, NRMSE unless given, is smaller for a better model.  Settings
+    that are best one step ahead may blow up in closed loop: choose by what will be compared.
+    """
     check_task(task)
     check_instance("rival", rival, Rival, "a Rival")
+    check_instance("measure", measure, Callable, "a function of task, predict and part")
     seed = check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
     rows = [
-        {"setting": setting, "validation": score(task, rival.fit(task, seed, **setting).predict, "validation")}
+        {"setting": setting, "validation": _measured(measure, task, rival.fit(task, seed, **setting), "validation")}
         for setting in rival.settings(task)
     ]
     return pd.DataFrame(rows).sort_values("validation", kind="stable", ignore_index=True)
 
 
-def compare(task: Task, models: Iterable[Rival], *, seeds: Iterable[int] = range(5)) -> pd.DataFrame:
-    """One row a model: what it sees, its parameters, the settings tried and chosen, NRMSE on the test windows.
+def compare(
+    task: Task, models: Iterable[Rival], *, seeds: Iterable[int] = range(5), measure: Measure = score
+) -> pd.DataFrame:
+    """One row a model: what it sees, its parameters, the settings tried and chosen, its score on the test part.
 
-    Settings are chosen by validation windows with `TUNING_SEED` (`tune`); the test windows are read once
-    for every seed of the comparison.  ``test`` is the mean over ``seeds`` and ``±`` the half width of its
-    95 % interval, NaN where chance plays no part.  Models that make no sense on a task are left out.
+    Settings are chosen by the validation part with `TUNING_SEED` (`tune`); the test part is read once for
+    every seed of the comparison.  ``measure(task, predict, part)``, NRMSE unless given, scores both.
+    ``test`` is the mean over ``seeds`` and ``±`` the half width of its 95 % interval, NaN where chance plays
+    no part.  Models that make no sense on a task are left out.
     """
     check_task(task)
+    check_instance("measure", measure, Callable, "a function of task, predict and part")
     models = [check_instance("models", model, Rival, "Rivals") for model in _listed("models", models)]
     seeds = [check_integer("seeds", seed, minimum=0, maximum=2**63 - 1) for seed in _listed("seeds", seeds)]
     if len(seeds) < 2 or not models:
         raise ValueError(f"seeds must be two or more, models one; got {len(seeds)} and {len(models)}")
     sensible = [model for model in models if model.fit is not persistence or task.still is not None]
-    return pd.DataFrame([_row(task, model, seeds) for model in sensible]).set_index("model")
+    return pd.DataFrame([_row(task, model, seeds, measure) for model in sensible]).set_index("model")
 
 
-def _row(task: Task, rival: Rival, seeds: list[int]) -> dict:
-    tuned = tune(task, rival)
+def _row(task: Task, rival: Rival, seeds: list[int], measure: Measure) -> dict:
+    tuned = tune(task, rival, measure=measure)
     setting = tuned["setting"].iloc[0]
     fitted = [rival.fit(task, seed, **setting) for seed in (seeds if rival.chance else seeds[:1])]
-    scores = [score(task, each.predict) for each in fitted]
+    scores = [_measured(measure, task, each, "test") for each in fitted]
     mean, half = mean_interval(scores) if rival.chance else (scores[0], math.nan)
     row = {"model": rival.name, "sees": fitted[0].sees, "parameters": fitted[0].parameters, "tried": len(tuned)}
     return row | {"setting": setting, "validation": tuned["validation"].iloc[0], "test": mean, "±": half}
+
+
+def _measured(measure: Measure, task: Task, fitted: Fitted, part: str) -> float:
+    return check_real("measure's answer", measure(task, fitted.predict, part))
 
 
 def _lag_settings(task: Task, most: int | None = None) -> list[dict]:

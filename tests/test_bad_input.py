@@ -880,14 +880,19 @@ TABLE = {
     ),
     "tune": Call(
         q.tune,
-        lambda _: {"task": task_of_fields(), "rival": q.rivals(STEP, units=5)[3], "seed": 1},
-        {"task": ANY_TASK, "rival": a("object", q.Rival), "seed": integer(0, 2**63 - 1)},
+        lambda _: {"task": task_of_fields(), "rival": q.rivals(STEP, units=5)[3], "seed": 1, "measure": q.score},
+        {"task": ANY_TASK, "rival": a("object", q.Rival), "seed": integer(0, 2**63 - 1), "measure": FUNCTION},
         lambda given, table: finite(given, table["validation"]),
     ),
     "compare": Call(
         q.compare,
-        lambda _: {"task": task_of_fields(), "models": q.rivals(STEP, units=5)[:4], "seeds": (0, 1)},
-        {"task": ANY_TASK, "models": a("data", list, tuple), "seeds": a("number", list, tuple, range)},
+        lambda _: {
+            "task": task_of_fields(), "models": q.rivals(STEP, units=5)[:4], "seeds": (0, 1), "measure": q.score,
+        },
+        {
+            "task": ANY_TASK, "models": a("data", list, tuple), "seeds": a("number", list, tuple, range),
+            "measure": FUNCTION,
+        },
         lambda given, table: finite(given, table["test"]),
     ),
     "patch_forecast": Call(

@@ -11,6 +11,7 @@ from reservoirpy.nodes import Reservoir
 from qrnn_helpers import (
     QRNN,
     Task,
+    closed_loop,
     compare,
     ks22,
     lorenz_observer,
@@ -20,7 +21,9 @@ from qrnn_helpers import (
     rivals,
     rotation_step,
     score,
+    starts,
     tune,
+    valid_prediction_time,
     without_entanglers,
 )
 from qrnn_helpers.ks2d import ks2d
@@ -176,6 +179,20 @@ def test_tuning_chooses_the_best_and_its_seed_is_none_of_the_comparison():
     table = tune(TASKS["observer"], SMALL[1])
     assert table["validation"].is_monotonic_increasing and len(table) == CONFIGURATIONS
     assert TUNING_SEED not in range(5)
+
+
+def test_tuning_and_comparing_by_a_measure_of_ones_own():
+    """Here the length of the closed loop that stays near the truth, on fields of the same part."""
+    task, seen = TASKS["reduced forecast"], []
+
+    def shortness(task, predict, part):
+        seen.append(part)
+        history, truth = starts(FIELDS[part], 6, 10, 5)
+        return -valid_prediction_time(closed_loop(predict, history, 10, task), truth, 1.0, 0.048)["vpt"].mean()
+
+    table = compare(task, SMALL[:2], seeds=(0, 1), measure=shortness)
+    assert (table["test"] <= 0).all()
+    assert seen == ["validation", "test"] + CONFIGURATIONS * ["validation"] + ["test"]
 
 
 def test_a_task_refuses_parts_that_do_not_belong_together():
