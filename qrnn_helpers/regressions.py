@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from reservoirpy import mat_gen
 from reservoirpy.nodes import Reservoir
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
@@ -46,19 +47,20 @@ def echo_state(
 ) -> Fitted:
     """Echo-state network: h_t = (1 - leak) h_t-1 + leak tanh(W h_t-1 + V x_t + b), readout of h_t and x_t.
 
-    W (units, units), V and b are drawn by reservoirpy and stay as they are: W of spectral radius
-    ``radius``, V and b times ``gain``.  Every window starts from h = 0.  H. Jaeger, GMD Report 148 (2001).
+    W (units, units), V and b are drawn by reservoirpy and stay as they are: W, a tenth of it not 0, of
+    spectral radius ``radius``, V uniform within +-``gain``, b within +-1.  The biases matter: without them
+    all units are odd functions of the inputs, and u u_x is even.  Every window starts from h = 0.
+    H. Jaeger, GMD Report 148 (2001).
     """
     windows, steps, inputs = task.train[0].shape
     check_bytes("units", 8 * units * (units + 2 * windows * steps), f"{units} for {windows} windows of {steps} steps")
-    size = inputs + 1  # the last input is the constant of the bias
-    node = Reservoir(units, sr=radius, lr=leak, input_scaling=gain, seed=seed, input_dim=size)
-    node.initialize(np.zeros(size))
-    inner, outer = node.W.toarray().T, node.Win.toarray().T
+    dense = {"Win": mat_gen.uniform, "input_connectivity": 1.0, "bias": mat_gen.uniform}
+    node = Reservoir(units, sr=radius, lr=leak, input_scaling=gain, seed=seed, input_dim=inputs, **dense)
+    node.initialize(np.zeros(inputs))
+    inner, outer = node.W.toarray().T, np.asarray(node.Win).T
 
     def features(x: torch.Tensor) -> torch.Tensor:
-        values = x.numpy()
-        driven = np.concatenate([values, np.ones_like(values[..., :1])], axis=-1) @ outer
+        driven = x.numpy() @ outer + np.asarray(node.bias).ravel()
         state, states = np.zeros((len(x), units)), []
         for t in range(x.shape[1]):  # all windows at once; reservoirpy takes one after the other
             state = (1 - leak) * state + leak * np.tanh(state @ inner + driven[:, t])

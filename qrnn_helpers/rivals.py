@@ -64,7 +64,7 @@ def rivals(step: QuantumCircuit, *, units: int = 300, hidden: tuple[int, int] = 
     sizes = _grid(hidden=hidden, rate=RATES, updates=[updates])
     paths = _grid(skip=[False, True], rate=RATES, updates=[updates])
     drawn = _grid(gain=[0.5, 1.0, 2.0], penalty=[1e-8, 1e-4])
-    echoes = _grid(gain=[0.1, 0.4], leak=[0.4, 0.7, 1.0], units=[units], radius=[0.9], penalty=[1e-6])
+    echoes = _grid(gain=[0.1, 0.4], radius=[0.1, 0.5, 0.9], leak=[1.0], units=[units], penalty=[1e-8])
     return [
         Rival("persistence", persistence, lambda task: [{}], False),
         Rival("linear, lags", linear, _lag_settings, False),

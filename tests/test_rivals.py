@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from qiskit import QuantumCircuit
+from reservoirpy import mat_gen
 from reservoirpy.nodes import Reservoir
 
 from qrnn_helpers import (
@@ -147,8 +148,8 @@ def test_the_echo_state_network_is_that_of_reservoirpy(monkeypatch):
     task = TASKS["observer"]
     echo_state(task, 3, units=15, radius=0.8, leak=0.6, gain=0.3, penalty=1e-6)
     x = task.train[0][:4]
-    node = Reservoir(15, sr=0.8, lr=0.6, input_scaling=0.3, seed=3, input_dim=5)
-    states = node.run(np.concatenate([x.numpy(), np.ones((4, 6, 1))], axis=-1))
+    dense = {"Win": mat_gen.uniform, "input_connectivity": 1.0, "bias": mat_gen.uniform}
+    states = Reservoir(15, sr=0.8, lr=0.6, input_scaling=0.3, seed=3, input_dim=4, **dense).run(x.numpy())
     found = seen["f"](x)
     assert np.allclose(found[..., :15], states, atol=1e-13) and torch.equal(found[..., 15:], x)
 
