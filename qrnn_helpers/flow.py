@@ -116,6 +116,11 @@ def steps_to_skip(transient: float, step: float) -> int:
     return int(np.ceil(ratio * (1 - 1e-12))) if np.isfinite(ratio) else STEP_LIMIT + 1
 
 
+def digits(number: float) -> str:
+    """The shortest text for exactly this number: 22 for 22.0."""
+    return repr(number).removesuffix(".0")
+
+
 def plain_seed(seed: int | np.random.Generator | None) -> int:
     """An integer that makes the same starts again; a generator moves on by one draw."""
     if isinstance(seed, np.random.Generator):

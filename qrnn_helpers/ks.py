@@ -19,6 +19,7 @@ from qrnn_helpers.flow import (
     Flow,
     check_memory,
     check_work,
+    digits,
     given_starts,
     plain_seed,
     sample,
@@ -68,7 +69,8 @@ def ks1d(
     Raises
     ------
     TypeError, ValueError : an argument is of the wrong kind, out of bounds, or asks for
-        more than `MEMORY_LIMIT` bytes or `STEP_LIMIT` integrator steps.
+        more than `MEMORY_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of grid points
+        times steps (all in `qrnn_helpers.flow`).
     FloatingPointError : the integration blew up, most likely because `step` is too large.
     """
     flow = KS1D(length, points, step)
@@ -106,7 +108,7 @@ class KS1D(Flow):
         self.shape = (self.points,)
 
     def __repr__(self) -> str:
-        return f"KS1D(length={self.length:g}, points={self.points}, step={self.step:g})"
+        return f"KS1D(length={digits(self.length)}, points={self.points}, step={digits(self.step)})"
 
     @cached_property
     def scheme(self) -> Etdrk4:

@@ -21,6 +21,7 @@ from qrnn_helpers.flow import (
     Flow,
     check_memory,
     check_work,
+    digits,
     given_starts,
     plain_seed,
     sample,
@@ -110,7 +111,7 @@ class KS2D(Flow):
         self.shape = (self.points, self.points)
 
     def __repr__(self) -> str:
-        return f"KS2D(length={self.length:g}, points={self.points}, step={self.step:g})"
+        return f"KS2D(length={digits(self.length)}, points={self.points}, step={digits(self.step)})"
 
     @cached_property
     def indices(self) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import xarray as xr
 from scipy.integrate import DOP853
 
 from qrnn_helpers.checks import check_integer, check_real, shown
-from qrnn_helpers.flow import Flow, check_memory, check_work, plain_seed, sample, steps_to_skip
+from qrnn_helpers.flow import Flow, check_memory, check_work, digits, plain_seed, sample, steps_to_skip
 from qrnn_helpers.provenance import package_version
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
@@ -82,7 +82,7 @@ class Lorenz(Flow):
         self.step = check_real("step", step, minimum=0, exclusive=True)
 
     def __repr__(self) -> str:
-        return f"Lorenz(step={self.step:g})"
+        return f"Lorenz(step={digits(self.step)})"
 
     def random_starts(self, trajectories: int, seed: int) -> np.ndarray:
         streams = np.random.SeedSequence(seed).spawn(trajectories)

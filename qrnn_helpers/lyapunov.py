@@ -57,6 +57,8 @@ def lyapunov_exponents(
     lambda_j = <ln R_jj> / interval, averaged over `time` on each of several independent trajectories;
     the estimate is the mean of these, its standard error their standard deviation over
     sqrt(trajectories). Vectors are carried by the exact derivative of the integrator's own step.
+    QR puts first what grew most on this trajectory: exponents that differ by less than their spread
+    over `time` come out too far apart. A longer `time` mends it, more trajectories do not.
 
     Parameters
     ----------
@@ -67,8 +69,7 @@ def lyapunov_exponents(
     time : over which growth is measured on each, rounded up to whole intervals.
     transient : from the random start to the attractor, without vectors.
     settle : for which the vectors, random at first, turn into their directions before growth counts.
-        Two directions part over 1 / (difference of their exponents); cut short, the estimates
-        lie too far apart by the order of 1 / time.
+        Two directions part over 1 / (difference of their exponents).
     interval : between orthogonalisations, a whole multiple of `system.step`. With
         (lambda_1 - lambda_count) interval > 20 rounding would reach the last exponent.
     progress : show a bar.
@@ -234,7 +235,7 @@ def main(arguments: list[str] | None = None) -> None:
         for value, error in zip(result["exponents"].values, result["standard_errors"].values):
             print(f"  {value:9.4f} +- {error:.4f}")
         if result["exponents"].sum() < 0:
-            print("  Kaplan-Yorke dimension {:.2f} +- {:.2f}".format(*kaplan_yorke(result)))
+            print("  Kaplan-Yorke dimension {:.3f} +- {:.3f}".format(*kaplan_yorke(result)))
 
 
 if __name__ == "__main__":
