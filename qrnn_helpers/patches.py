@@ -185,9 +185,10 @@ def rollout(
     if modes is not None:
         check_integer("modes", modes, minimum=1)
     fields = list(history)
-    for _ in range(count):
-        new = _advance(forecast, np.stack(fields[-task.steps :]), task)
-        fields.append(new if modes is None else _low_pass(new, modes))
+    with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is an answer, too
+        for _ in range(count):
+            new = _advance(forecast, np.stack(fields[-task.steps :]), task)
+            fields.append(new if modes is None else _low_pass(new, modes))
     return np.stack(fields[task.steps :])
 
 
