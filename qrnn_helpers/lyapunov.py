@@ -33,7 +33,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "data" / "lyapunov"
 COMMAND = "python -m qrnn_helpers.lyapunov"
 RECIPES: dict[str, tuple[Callable[[], Flow], dict]] = {
     "lorenz": (Lorenz, {"count": 3, "trajectories": 400, "time": 1000.0, "transient": 50.0, "interval": 0.5}),
-    "ks1d-22": (KS1D, {"count": 12, "trajectories": 100, "time": 4000.0, "settle": 1000.0}),
+    "ks1d-22": (KS1D, {"count": 12, "trajectories": 24, "time": 16000.0, "settle": 2000.0}),
     "ks1d-100": (lambda: KS1D(100.0, 192), {"count": 26, "trajectories": 32, "time": 1000.0, "settle": 100.0}),
     "ks2d-22": (lambda: KS2D(22.0, 36), {"count": 1, "trajectories": 64, "time": 1000.0}),
 }
