@@ -4,7 +4,7 @@ from .backends import Backend, ExactBackend
 from .baselines import GRU, RNN, Baseline, linear_baseline, persistence, untrained_circuit
 from .circuits import reuploading_step, rotation_step, unroll
 from .cost import CostLedger
-from .data import ks22
+from .data import ks2d22, ks22, ks22_long, lorenz_series
 from .estimators import (
     SPSA,
     Autograd,
@@ -69,12 +69,15 @@ __all__ = [
     "kaplan_yorke",
     "ks1d",
     "ks22",
+    "ks22_long",
     "ks2d",
+    "ks2d22",
     "linear_baseline",
     "load",
     "load_state",
     "lorenz",
     "lorenz_observer",
+    "lorenz_series",
     "lyapunov_exponents",
     "nrmse",
     "nrmse_by_lead",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import collections
 import faulthandler
+import inspect
 import math
 import numbers
 import random
@@ -41,7 +42,7 @@ from qiskit_aer.primitives import SamplerV2
 from torch import nn
 
 import qrnn_helpers as q
-from qrnn_helpers import metrics, show, study
+from qrnn_helpers import data, metrics, show, study
 from qrnn_helpers.flow import Flow
 from qrnn_helpers.ks2d import ks2d
 from qrnn_helpers.lorenz import Lorenz, lorenz
@@ -234,6 +235,25 @@ def sampled(*dims: str):
 def part(given, field) -> None:
     sizes = {None: 14, "train": 8, "validation": 2, "test": 4}
     assert field.sizes["trajectory"] == sizes[given["split"]]
+
+
+def fine_part(name: str) -> Callable:
+    """The check of a part of a data set of snapshots, with what lies between them."""
+
+    def check(given, field) -> None:
+        sizes = data.SETS[name].split
+        trajectories = sum(sizes.values()) if given["split"] is None else sizes[given["split"]]
+        assert field.sizes["trajectory"] == trajectories and field.attrs["dt"] == given["dt"]
+        assert np.isfinite(field).all()
+
+    return check
+
+
+def admits_dt(value) -> bool:
+    """A multiple of 0.05 that divides 5 (so 10, too), as far as the junk goes."""
+    if not real(0, True).admits(value) or not 0.04 < value < 6:
+        return False
+    return all(abs(ratio - round(ratio)) < 1e-9 for ratio in (value / 0.05, 5 / value))
 
 
 def kept(given, back) -> None:
@@ -708,6 +728,18 @@ TABLE = {
         {"split": one_of("text", None, "train", "validation", "test")},
         part,
     ),
+    "ks22_long": Call(
+        q.ks22_long,
+        lambda _: {"split": "validation", "dt": 5.0},
+        {"split": one_of("text", None, "train", "validation", "test"), "dt": Kind("number", admits_dt)},
+        fine_part("ks22_long"),
+    ),
+    "ks2d22": Call(
+        q.ks2d22,
+        lambda _: {"split": "validation", "dt": 5.0},
+        {"split": one_of("text", None, "train", "validation", "test"), "dt": Kind("number", admits_dt)},
+        fine_part("ks2d22"),
+    ),
     "save": Call(
         save_and_load,
         lambda folder: {"array": junk.field(), "path": folder / "a.nc"},
@@ -1135,12 +1167,13 @@ def test_bad_input(case, tmp_path, monkeypatch):
 
 def test_the_table_holds_every_public_name():
     held = {name.split(".")[0] for name in TABLE}
-    missing = [name for name in q.__all__ if name not in held and not is_error(getattr(q, name))]
+    missing = [name for name in q.__all__ if name not in held and takes_arguments(getattr(q, name))]
     assert not missing, f"add to the table of tests/test_bad_input.py: {missing}"
 
 
-def is_error(value) -> bool:
-    return isinstance(value, type) and issubclass(value, Exception)
+def takes_arguments(value) -> bool:
+    """Neither an error nor a function that can be called in one way only."""
+    return not (isinstance(value, type) and issubclass(value, Exception)) and bool(inspect.signature(value).parameters)
 
 
 @pytest.mark.parametrize("name", TABLE)

@@ -12,8 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from qrnn_helpers import QRNN, SPSA, ShotBackend, SPSAOptimizer, data, rotation_step, store
-from qrnn_helpers.data import SPLIT, ks22, largest_residual
+from qrnn_helpers import (
+    KS1D,
+    KS2D,
+    QRNN,
+    SPSA,
+    ShotBackend,
+    SPSAOptimizer,
+    data,
+    ks2d,
+    ks2d22,
+    ks22_long,
+    rotation_step,
+    store,
+)
 from qrnn_helpers.ks import ks1d
 from qrnn_helpers.provenance import package_version, provenance
 from qrnn_helpers.store import checksum, load, load_state, read_json, save, save_state, verify, write_json
@@ -377,40 +389,69 @@ def test_interrupted_training_ends_as_if_it_had_not_been(method, tmp_path):
 # --- the committed data set ---------------------------------------------------------------
 
 
-def test_ks22_parts_do_not_overlap():
-    parts = {name: set(ks22(name)["trajectory"].values.tolist()) for name in SPLIT}
-    assert {name: len(part) for name, part in parts.items()} == SPLIT
-    assert len(set.union(*parts.values())) == sum(SPLIT.values()) == ks22().sizes["trajectory"]
+PARTED = {name: known for name, known in data.SETS.items() if known.split}
+
+
+@pytest.mark.parametrize("name", PARTED)
+def test_parts_of_a_data_set_do_not_overlap(name):
+    split = PARTED[name].split
+    parts = {part: set(data.stored(name, part)["trajectory"].values.tolist()) for part in split}
+    assert {part: len(numbers) for part, numbers in parts.items()} == split
+    assert len(set.union(*parts.values())) == sum(split.values()) == data.stored(name).sizes["trajectory"]
     with pytest.raises(ValueError, match="split must be one of train, validation, test"):
-        ks22("training")
+        data.stored(name, "training")
 
 
-def test_ks22_solves_the_equation():
+@pytest.mark.parametrize("name", data.SETS)
+def test_a_data_set_solves_its_equation(name):
     """Each stored sample follows from the one before it, on any processor."""
-    assert largest_residual(ks22()) < 1e-9
+    assert data.largest_residual(name, data.stored(name)) < data.SETS[name].tolerance
 
 
-def test_ks22_is_made_by_its_recipe():
+@pytest.mark.parametrize("name", data.SETS)
+def test_a_data_set_is_made_by_its_recipe(name):
     """Chaos forbids equal bytes on another processor: attributes and statistics are compared."""
-    fields = ks22()
-    made = data.make_ks22()
-    assert made.attrs == fields.attrs and made.shape == fields.shape
-    assert list(made["split"].values) == list(fields["split"].values)
-    energy = [(f.values**2).mean((1, 2)) / 2 for f in (made, fields)]
+    fields, made = data.stored(name), data.labelled(name)
+    assert made.attrs == fields.attrs
+    assert made.shape == fields.shape and made.dtype == fields.dtype
+    assert made.coords.keys() == fields.coords.keys()
+    pieces = [f.values.reshape(4 if f.sizes["trajectory"] == 1 else len(f), -1) for f in (made, fields)]
+    energy = [(piece.astype(float) ** 2).mean(axis=1) / 2 for piece in pieces]
     error = np.hypot(*(e.std(ddof=1) / np.sqrt(len(e)) for e in energy))
     assert abs(energy[0].mean() - energy[1].mean()) < 4 * error
-    assert data.KS22.stat().st_size < 3e6
+    assert (data.FOLDER / f"{name}.nc").stat().st_size < 3e6
 
 
-def test_damaged_ks22_is_refused(tmp_path, monkeypatch):
-    for name in ("ks22.nc", "CHECKSUMS.sha256"):
-        (tmp_path / name).write_bytes((data.FOLDER / name).read_bytes())
-    monkeypatch.setattr(data, "KS22", tmp_path / "ks22.nc")
-    ks22("test")
-    content = (tmp_path / "ks22.nc").read_bytes()
-    (tmp_path / "ks22.nc").write_bytes(flipped(content, len(content) // 2))
-    with pytest.raises(ValueError, match=r"ks22\.nc is damaged"):
-        ks22()
-    (tmp_path / "ks22.nc").unlink()
-    with pytest.raises(FileNotFoundError, match=r"ks22\.nc is missing"):
-        ks22()
+@pytest.mark.parametrize(("read", "flow", "dt"), [(ks22_long, KS1D(22.0, 64), 2.5), (ks2d22, KS2D(22.0, 36), 2.5)])
+def test_what_lies_between_snapshots_is_the_solution(read, flow, dt):
+    """Snapshots come back as stored; the others follow from the sample before, by the integrator's own steps."""
+    name = read.__name__
+    snapshots, fields = data.stored(name, "validation"), read("validation", dt=dt)
+    every = round(snapshots.attrs["dt"] / dt)
+    np.testing.assert_allclose(fields[:, ::every], snapshots, atol=1e-6)
+    assert data.largest_residual(name, fields) < data.SETS[name].tolerance
+    assert np.array_equal(fields["time"][::every], snapshots["time"]) and fields.attrs["dt"] == dt
+    with pytest.raises(ValueError, match="dt must divide"):
+        read("validation", dt=3.0)
+
+
+def test_24_points_hold_what_36_have():
+    fields = ks2d(22.0, 36, dt=1.0, steps=1, transient=200.0).values
+    there = data._resampled(data._resampled(fields, (24, 24)), (36, 36))
+    np.testing.assert_allclose(there, fields, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", data.SETS)
+def test_a_damaged_data_set_is_refused(name, tmp_path, monkeypatch):
+    for file in (f"{name}.nc", "CHECKSUMS.sha256"):
+        (tmp_path / file).write_bytes((data.FOLDER / file).read_bytes())
+    monkeypatch.setattr(data, "FOLDER", tmp_path)
+    data.stored(name)
+    path = tmp_path / f"{name}.nc"
+    content = path.read_bytes()
+    path.write_bytes(flipped(content, len(content) // 2))
+    with pytest.raises(ValueError, match=rf"{name}\.nc is damaged"):
+        data.stored(name)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{name}\.nc is missing"):
+        data.stored(name)
