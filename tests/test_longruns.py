@@ -1,0 +1,53 @@
+"""Long work is done once, stored whole, and told from other work."""
+
+import json
+
+import pytest
+import torch
+
+from qrnn_helpers import longruns
+from qrnn_helpers.longruns import Job, main, state_from, state_to
+
+
+def plain(value: float, sizes: tuple = ()) -> dict:
+    return {"doubled": 2 * value}
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(longruns, "DATA", tmp_path)
+    return [Job("jobs", f"job{i}", plain, {"value": float(i), "sizes": (1, 2)}) for i in range(3)]
+
+
+def test_jobs_are_done_once_and_resumed(jobs, capsys):
+    main(jobs, "x", ["run", "job1", "--workers", "1"])
+    first = jobs[1].path.read_bytes()
+    main(jobs, "x", ["run", "--workers", "1"])
+    assert jobs[1].path.read_bytes() == first
+    assert [job.result["doubled"] for job in jobs] == [0.0, 2.0, 4.0]
+    assert {"code", "versions", "machine"} <= jobs[0].record["apart"]["provenance"].keys()
+    main(jobs, "x", ["status"])
+    assert capsys.readouterr().out.count("stored") >= 3
+
+
+def test_damaged_missing_and_foreign_results_are_refused(jobs):
+    with pytest.raises(FileNotFoundError, match="job0.json is missing"):
+        jobs[0].result
+    main(jobs, "x", ["run", "--workers", "1"])
+    other = Job("jobs", "job0", plain, {"value": 7.0, "sizes": (1, 2)})
+    with pytest.raises(ValueError, match="must hold settings"):
+        other.result
+    content = json.loads(jobs[0].path.read_text())
+    content["result"]["doubled"] = 1.0
+    jobs[0].path.write_text(json.dumps(content))
+    main(jobs, "x", ["run", "--workers", "1"])  # does not vouch for the damage
+    with pytest.raises(ValueError, match="is damaged"):
+        jobs[0].result
+
+
+def test_weights_go_through_json_bit_for_bit():
+    model, other = (torch.nn.Linear(3, 2, dtype=torch.float64) for _ in range(2))
+    state_from(other, json.loads(json.dumps(state_to(model))))
+    assert torch.equal(model.weight, other.weight) and torch.equal(model.bias, other.bias)
+    with pytest.raises(ValueError, match="weights must be those of"):
+        state_from(other, {"weight": [[0.0]]})
