@@ -32,17 +32,17 @@ def test_jobs_are_done_once_and_resumed(jobs, capsys):
 
 def test_damaged_missing_and_foreign_results_are_refused(jobs):
     with pytest.raises(FileNotFoundError, match="job0.json is missing"):
-        jobs[0].result
+        _ = jobs[0].result
     main(jobs, "x", ["run", "--workers", "1"])
     other = Job("jobs", "job0", plain, {"value": 7.0, "sizes": (1, 2)})
     with pytest.raises(ValueError, match="must hold settings"):
-        other.result
+        _ = other.result
     content = json.loads(jobs[0].path.read_text())
     content["result"]["doubled"] = 1.0
     jobs[0].path.write_text(json.dumps(content))
     main(jobs, "x", ["run", "--workers", "1"])  # does not vouch for the damage
     with pytest.raises(ValueError, match="is damaged"):
-        jobs[0].result
+        _ = jobs[0].result
 
 
 def test_weights_go_through_json_bit_for_bit():
