@@ -17,7 +17,7 @@ from .regressions import ridge
 from .tasks import Fitted, Task
 from .training import Budget, fit
 
-__all__ = ["circuit", "gru", "rnn", "trained", "untrained", "without_entanglers"]
+__all__ = ["answers", "circuit", "gru", "rnn", "trained", "untrained", "without_entanglers"]
 
 BATCH = 32
 PIECE = 256
@@ -77,6 +77,11 @@ def trained(task: Task, model: nn.Module, seed: int, rate: float, updates: int) 
         model, task.train, few, optimizer=optimizer, batch_size=min(BATCH, len(task.train[0])),
         budget=Budget(steps=updates), washout=task.washout, seed=seed, progress=False, validations=1,
     )  # fmt: skip
+    return answers(task, model)
+
+
+def answers(task: Task, model: nn.Module) -> Fitted:
+    """A network (x -> y, state) as it stands."""
 
     @torch.no_grad()
     def predict(x: torch.Tensor) -> torch.Tensor:

@@ -19,15 +19,22 @@ from .tasks import Fitted, Predict, Task, check_task, score
 
 __all__ = ["CONFIGURATIONS", "TUNING_SEED", "Rival", "compare", "rivals", "tune"]
 
-CONFIGURATIONS = 6
+CONFIGURATIONS = 8
 """Settings that are tried for each kind of model (one where there is nothing to choose)."""
 
 TUNING_SEED = 100
 """Settings are chosen with this seed, which is none of the comparison's."""
 
-RATES = (0.003, 0.01, 0.03)
+RATES = (0.003, 0.01, 0.03, 0.1)
 MOST_LAGGED = 90
 """Lagged inputs whose products a nonlinear autoregression takes: some four thousand features."""
+
+ECHOES = (
+    *({"gain": gain, "radius": radius, "penalty": 1e-8} for gain in (0.1, 0.4) for radius in (0.1, 0.5, 0.9)),
+    {"gain": 0.1, "radius": 0.1, "penalty": 1e-10},
+    {"gain": 1.0, "radius": 0.9, "penalty": 1e-10},
+)
+"""Echo-state networks: weak or strong input, short or long memory; a small penalty at two of the corners."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +70,8 @@ def rivals(step: QuantumCircuit, *, units: int = 300, hidden: tuple[int, int] = 
     bare = without_entanglers(step)
     sizes = _grid(hidden=hidden, rate=RATES, updates=[updates])
     paths = _grid(skip=[False, True], rate=RATES, updates=[updates])
-    drawn = _grid(gain=[0.5, 1.0, 2.0], penalty=[1e-8, 1e-4])
-    echoes = _grid(gain=[0.1, 0.4], radius=[0.1, 0.5, 0.9], leak=[1.0], units=[units], penalty=[1e-8])
+    drawn = _grid(gain=[0.5, 1.0, 2.0, 4.0], penalty=[1e-8, 1e-4])
+    echoes = [{"leak": 1.0, "units": units} | setting for setting in ECHOES]
     return [
         Rival("persistence", persistence, lambda task: [{}], False),
         Rival("linear, lags", linear, _lag_settings, False),
@@ -133,11 +140,14 @@ def _measured(measure: Measure, task: Task, fitted: Fitted, part: str) -> float:
 
 
 def _lag_settings(task: Task, most: int | None = None) -> list[dict]:
-    """Lags from one up to all that every scored step has seen, with penalties to make `CONFIGURATIONS`."""
+    """Lags from one up to all that every scored step has seen, with penalties to make `CONFIGURATIONS`.
+
+    Three numbers of lags with three penalties each would be one too many: a single lag goes without the smallest.
+    """
     longest = task.lags if most is None else max(1, min(task.lags, most // task.train[0].shape[2]))
     lags = sorted({1, math.isqrt(longest - 1) + 1, longest})
-    count = CONFIGURATIONS // len(lags)
-    return _grid(lags=lags, penalty=[10.0 ** (-8 + 6 * k / (count - 1)) for k in range(count)])
+    count = -(-CONFIGURATIONS // len(lags))
+    return _grid(lags=lags, penalty=[10.0 ** (-10 + 8 * k / (count - 1)) for k in range(count)])[-CONFIGURATIONS:]
 
 
 def _grid(**choices) -> list[dict]:

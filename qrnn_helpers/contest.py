@@ -1,0 +1,210 @@
+"""Every kind of model on four tasks, stored: what chapter "tasks and rivals" compares.
+
+    python -m qrnn_helpers.contest run [NAME ...]    do what is missing; stop and start again at will
+    python -m qrnn_helpers.contest status            which comparisons are stored
+
+One job is one kind of model on one task, `compare` with the settings of `rivals`; its file in
+``data/contest`` holds the table's row, every trial, the test score of every seed, and for circuits the
+trained weights of the first seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+from qiskit import QuantumCircuit
+from torch import nn
+
+from .checks import check_one_of, torch_generator
+from .circuits import rotation_step
+from .data import ks2d22, ks22_long, lorenz_series
+from .layer import QRNN
+from .longruns import Job, main, state_from, state_to
+from .lorenz_observer import lorenz_observer
+from .metrics import mean_interval
+from .networks import BATCH, answers, without_entanglers
+from .patches import patch_forecast
+from .reduced import reduced_forecast
+from .rivals import TUNING_SEED, Rival, compare, rivals, tune
+from .study import ks_task
+from .tasks import PARTS, Fitted, Task, score
+from .training import _batches, cosine
+
+__all__ = ["JOBS", "KINDS", "TASKS", "UPDATES", "network", "paired", "side_by_side", "table", "task"]
+
+UPDATES = 500
+"""Steps of Adam for every network, the rate falling to zero along half a cosine."""
+
+SEEDS = (0, 1, 2, 3, 4)
+TASKS = ("patch-1d", "patch-2d", "reduced", "lorenz")
+KINDS = {
+    "persistence": "persistence",
+    "linear": "linear, lags",
+    "quadratic": "quadratic autoregression",
+    "echo": "echo-state network",
+    "rnn": "RNN",
+    "gru": "GRU",
+    "untrained": "untrained circuit, ridge readout",
+    "bare": "circuit without entanglers",
+    "circuit": "circuit",
+}
+"""Kinds of model, by the name of their files, in the order of the tables."""
+
+CIRCUITS = ("bare", "circuit")
+
+
+@cache
+def task(name: str) -> Task:
+    """One of the tasks: the study's own, the same on a square, twelve Fourier modes, Lorenz."""
+    check_one_of("name", name, TASKS)
+    if name == "patch-1d":
+        return ks_task()
+    if name == "patch-2d":
+        fields = (ks2d22(part, dt=1.0) for part in PARTS)
+        return patch_forecast(*fields, neighbours=3, windows=(4096, 1024, 2048))
+    if name == "reduced":
+        return reduced_forecast(*(ks22_long(part, dt=1.0) for part in PARTS))
+    return lorenz_observer(lorenz_series())
+
+
+def step_of(kind: str) -> QuantumCircuit:
+    """The step circuit of a kind: four qubits, and for "bare" without its controlled gates."""
+    step = rotation_step(2, 2)
+    return without_entanglers(step) if kind == "bare" else step
+
+
+def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> dict:
+    """One row of a task's table, with every trial and the test score of every seed."""
+    given, models = task(task_name), rivals(rotation_step(2, 2), updates=updates)
+    rival, networks = next(model for model in models if model.name == KINDS[kind]), {}
+    if kind in CIRCUITS:
+        rival = _trained_side_by_side(given, rival, step_of(kind), updates, seeds, networks)
+    tests = []
+
+    def measure(task: Task, predict, part: str) -> float:
+        found = score(task, predict, part)
+        tests.extend([found] if part == "test" else [])
+        return found
+
+    trials = tune(given, rival)
+    setting = trials["setting"].iloc[0]
+    chosen = replace(rival, settings=lambda task: [setting])
+    row = compare(given, [chosen], seeds=seeds, measure=measure).iloc[0].to_dict()
+    plain = {name: row[name] for name in ("sees", "parameters", "setting", "validation", "test")}
+    first = {"weights": state_to(networks[_key(seeds[0], setting)])} if networks else {}
+    return plain | {"tests": tests, "trials": trials.to_dict("list")} | first
+
+
+def side_by_side(
+    task: Task, step: QuantumCircuit, seeds: list[int], settings: list[dict], updates: int
+) -> list[nn.Module]:
+    """Networks of one circuit, each as `networks.circuit` would train it alone, in half the time.
+
+    The layer runs all their batches as one, and the sum of their losses has each one's own gradient.
+    """
+    x, y = task.train
+    models = [
+        QRNN(x.shape[2], y.shape[2], step, skip=setting["skip"], dtype=x.dtype, seed=seed)
+        for seed, setting in zip(seeds, settings, strict=True)
+    ]
+    rates = [setting["rate"] for setting in settings]
+    optimizers = [torch.optim.Adam(model.parameters(), lr=rate) for model, rate in zip(models, rates)]
+    size = min(BATCH, len(x))
+    draws = [_batches(len(x), size, torch_generator(seed)) for seed in seeds]
+    for k in range(updates):
+        chosen = [next(draw) for draw in draws]
+        angles = torch.cat([model.encoder(x[batch]) for model, batch in zip(models, chosen)])
+        parts = models[0].layer(angles)[0].split(size)
+        outputs = [_decoded(model, p, x[batch]) for model, p, batch in zip(models, parts, chosen)]
+        pairs = [(o[:, task.washout :], y[batch][:, task.washout :]) for o, batch in zip(outputs, chosen)]
+        for optimizer, rate in zip(optimizers, rates):
+            optimizer.param_groups[0]["lr"] = rate * cosine(k / updates)
+            optimizer.zero_grad()
+        sum(nn.functional.mse_loss(*pair) for pair in pairs).backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    return models
+
+
+def _decoded(model: QRNN, probabilities: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    y = model.decoder(probabilities)
+    return y if model.skip is None else y + model.skip(x)
+
+
+def _trained_side_by_side(
+    task: Task, rival: Rival, step: QuantumCircuit, updates: int, seeds: tuple[int, ...], networks: dict
+) -> Rival:
+    """``rival`` with its trials, and then its seeds, trained at once; they are left in ``networks``."""
+
+    def fit(task: Task, seed: int, **setting) -> Fitted:
+        return answers(task, networks[_key(seed, setting)])
+
+    def train(pairs: list[tuple[int, dict]]) -> None:
+        models = side_by_side(task, step, *map(list, zip(*pairs)), updates)
+        networks.update({_key(*pair): model for pair, model in zip(pairs, models)})
+
+    ready = Rival(rival.name, fit, rival.settings)
+    train([(TUNING_SEED, setting) for setting in rival.settings(task)])
+    train([(seed, tune(task, ready)["setting"].iloc[0]) for seed in seeds])
+    return ready
+
+
+def _key(seed: int, setting: dict) -> tuple:
+    return seed, setting["skip"], setting["rate"]
+
+
+JOBS = [
+    Job("contest", f"{name}-{kind}", contest, {"task_name": name, "kind": kind, "updates": UPDATES, "seeds": SEEDS})
+    for name in TASKS
+    for kind in KINDS
+    if (name, kind) != ("lorenz", "persistence")  # the outputs of the Lorenz observer are never seen
+]
+"""Every comparison: a task and a kind of model."""
+
+
+def result(name: str, kind: str) -> dict:
+    """What is stored of one kind of model on one task."""
+    check_one_of("name", name, TASKS)
+    check_one_of("kind", kind, KINDS)
+    return next(job for job in JOBS if job.name == f"{name}-{kind}").result
+
+
+def table(name: str) -> pd.DataFrame:
+    """The stored rows of a task, as `compare` would give them, and ``tests``, the score of every seed."""
+    check_one_of("name", name, TASKS)
+    stored = {kind: job.result for kind in KINDS for job in JOBS if job.name == f"{name}-{kind}"}
+    rows = [
+        {"model": KINDS[kind], **row, "tried": len(row["trials"]["setting"]), "±": _half(row["tests"])}
+        for kind, row in stored.items()
+    ]
+    columns = ["sees", "parameters", "tried", "setting", "validation", "test", "±", "tests"]
+    return pd.DataFrame(rows).set_index("model")[columns]
+
+
+def _half(tests: list[float]) -> float:
+    return mean_interval(tests)[1] if len(tests) > 1 else float("nan")
+
+
+def paired(name: str, kind: str, other: str) -> tuple[float, float]:
+    """Mean over seeds of (error of ``kind`` - error of ``other``), and the half width of its 95 % interval."""
+    ours, theirs = (np.array(result(name, each)["tests"]) for each in (kind, other))
+    return mean_interval(ours - theirs)
+
+
+def network(name: str, kind: str = "circuit") -> QRNN:
+    """The stored network of the first seed."""
+    check_one_of("kind", kind, CIRCUITS)
+    x, y = task(name).train
+    stored = result(name, kind)
+    model = QRNN(x.shape[2], y.shape[2], step_of(kind), skip=stored["setting"]["skip"], dtype=x.dtype, seed=0)
+    return state_from(model, stored["weights"])
+
+
+if __name__ == "__main__":
+    from qrnn_helpers import contest as itself  # under its own name, so that worker processes find the work
+
+    main(itself.JOBS, "python -m qrnn_helpers.contest")
