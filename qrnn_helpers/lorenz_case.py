@@ -27,8 +27,9 @@ from .layer import QRNN
 from .longruns import Job, main, state_from, state_to
 from .lorenz_observer import LorenzObserver, lorenz_observer
 from .networks import without_entanglers
-from .rivals import TUNING_SEED, rivals
-from .tasks import Pair, Predict
+from .regressions import ridge
+from .rivals import TUNING_SEED, Rival, rivals
+from .tasks import Fitted, Pair, Predict
 from .training import Budget, cosine, fit
 
 __all__ = [
@@ -113,14 +114,19 @@ class OneInput(nn.Module):
         shares = (shares / shares.sum(-1, keepdim=True)).to(self.dtype)
         return (shares @ known.flatten(1)).unflatten(-1, known.shape[1:])
 
-    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    def outcomes(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities (batch, time, R) and the memory's last state."""
         rho = ground(self.model.layer.program, len(x), self.dtype, x.device) if state is None else state
-        outcomes = []
+        probabilities = []
         for step in self.kraus(x).unbind(1):
             outcome, rho = advance(step, rho)
-            outcomes.append(outcome)
-        y = self.model.decoder(torch.stack(outcomes, 1).to(x.dtype))
-        return (y if self.model.skip is None else y + self.model.skip(x)), rho
+            probabilities.append(outcome)
+        return torch.stack(probabilities, 1).to(x.dtype), rho
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        probabilities, state = self.outcomes(x, state)
+        y = self.model.decoder(probabilities)
+        return (y if self.model.skip is None else y + self.model.skip(x)), state
 
     def precise(self) -> OneInput:
         """The same network in double precision, for scores."""
@@ -222,10 +228,28 @@ def training(model: str, recipe: str, rate: float, updates: int, seed: int, hidd
 
 # ---------------------------------------------------------------- models without gradient descent
 
-FITTED = {
-    "linear": "linear, lags", "quadratic": "quadratic autoregression", "echo": "echo-state network",
-    "untrained": "untrained circuit, ridge readout",
-}  # fmt: skip
+FITTED = {"linear": "linear, lags", "quadratic": "quadratic autoregression", "echo": "echo-state network"}
+
+
+def untrained(task: LorenzObserver, seed: int, *, gain: float, penalty: float) -> Fitted:
+    """The circuit and encoder as drawn, the encoder's weights times ``gain``, with a ridge readout."""
+    network = built("circuit", seed=seed).precise()
+    with torch.no_grad():
+        network.model.encoder.weight.mul_(gain)
+
+    @torch.no_grad()
+    def features(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([network.outcomes(piece)[0] for piece in x.split(64)])
+
+    return ridge(task, features, penalty, f"{task.sees}, all steps so far")
+
+
+def rival_of(kind: str) -> Rival:
+    """One of the book's rivals; the untrained circuit in its fast form."""
+    if kind == "untrained":
+        settings = [{"gain": gain, "penalty": penalty} for gain in (0.5, 1.0, 2.0) for penalty in (1e-8, 1e-4)]
+        return Rival(kind, untrained, lambda task: settings)
+    return next(rival for rival in rivals(rotation_step(4, 4)) if rival.name == FITTED[kind])
 
 
 def fitted(kind: str, data: str) -> dict:
@@ -234,7 +258,7 @@ def fitted(kind: str, data: str) -> dict:
     ``data``: "windows" are the project's; "long" gives the same samples in stretches of 340 with a washout
     of 40, and so 41 lags instead of 6.
     """
-    rival = next(r for r in rivals(rotation_step(4, 4)) if r.name == FITTED[kind])
+    rival = rival_of(kind)
     task, by = (windows(), "validation") if data == "windows" else (stretches(340, 40), "validation run")
     pair = scored_parts(test=False)[by]
     trials = []
