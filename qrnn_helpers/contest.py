@@ -198,10 +198,11 @@ def paired(name: str, kind: str, other: str) -> tuple[float, float]:
 def network(name: str, kind: str = "circuit") -> QRNN:
     """The stored network of the first seed."""
     check_one_of("kind", kind, CIRCUITS)
-    x, y = task(name).train
     stored = result(name, kind)
-    model = QRNN(x.shape[2], y.shape[2], step_of(kind), skip=stored["setting"]["skip"], dtype=x.dtype, seed=0)
-    return state_from(model, stored["weights"])
+    weights = stored["weights"]
+    inputs, outputs = len(weights["encoder.weight"][0]), len(weights["decoder.weight"])
+    model = QRNN(inputs, outputs, step_of(kind), skip=stored["setting"]["skip"], dtype=torch.float64, seed=0)
+    return state_from(model, weights)
 
 
 if __name__ == "__main__":
