@@ -8,8 +8,10 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .checks import check_integer, check_tensor, shown
+from .checks import check_instance, check_integer, check_tensor, shown
 from .tasks import (
+    PARTS,
+    Pair,
     Scaling,
     Task,
     check_fields,
@@ -20,7 +22,7 @@ from .tasks import (
     streams,
 )
 
-__all__ = ["Observer", "observer"]
+__all__ = ["CellObserver", "Observer", "in_cells", "observer"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,77 @@ def observer(
         *pairs, name=f"observer, {there.sum()} sensors", sees=f"{there.sum()} sensors", washout=washout,
         x_scaling=scaling, y_scaling=scaling, grid=grid, **{k: tuple(v.tolist()) for k, v in places.items()},
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CellObserver(Task):
+    """The same question, asked once for all: sensors as seen from one of them -> the points of its cell.
+
+    A cell is a sensor and the points up to the next one (along each axis).  The equation is the same
+    everywhere, so one small model may answer for every cell from the sensors in the order in which that cell
+    sees them: x (views, steps, sensors seen), y (views, steps, points of a cell less its sensor), where the
+    views of the first cell stand first, all windows of it, then those of the next.  ``whole`` is the task in
+    fields.
+    """
+
+    _: KW_ONLY
+    whole: Observer
+
+    def join(self, y: torch.Tensor) -> torch.Tensor:
+        """Answers for all cells (views, steps, points) -> the whole task's y (windows, steps, others)."""
+        check_tensor("y", y, ("views", "steps", self.train[1].shape[2]))
+        cells, windows = _cells(self.whole, 1), len(y) // len(self.whole.sensors)
+        found = torch.empty(windows, y.shape[1], int(np.prod(self.whole.grid)), dtype=y.dtype)
+        for (_, cell), piece in zip(cells, y.split(windows)):
+            found[..., cell] = piece
+        return found[..., self.whole.others]
+
+
+def in_cells(task: Observer, near: int | None = None) -> CellObserver:
+    """The observer's windows, seen from every sensor in turn: as many views as sensors.
+
+    With ``near``, an even number, a cell sees only so many sensors along each axis, those around it; by default
+    all.  The field's symmetry under shifts by the distance of two sensors is built in, for every model alike.
+    """
+    check_instance("task", task, Observer, "an Observer")
+    side = round(len(task.sensors) ** (1 / len(task.grid)))
+    near = side if near is None else check_integer("near", near, minimum=1, maximum=side)
+    cells = _cells(task, near)
+    seen = near ** len(task.grid)
+    return CellObserver(
+        *(_seen(task, cells, *getattr(task, part)) for part in PARTS), name=f"{task.name}, cell by cell",
+        sees=task.sees if near == side else f"{seen} of {task.sees}", washout=task.washout,
+        x_scaling=task.x_scaling, y_scaling=task.y_scaling, whole=task,
+    )  # fmt: skip
+
+
+Places = tuple[np.ndarray, np.ndarray]
+
+
+def _cells(task: Observer, near: int) -> list[Places]:
+    """For each sensor: where the sensors around its cell and its cell's other points lie, as it sees them."""
+    axes = range(len(task.grid))
+    is_sensor = np.zeros(task.grid, dtype=bool)
+    is_sensor.flat[list(task.sensors)] = True
+    side = round(len(task.sensors) ** (1 / len(task.grid)))
+    apart = [points // side for points in task.grid]
+    before = 0 if near == side else (near - 1) // 2  # else as many on this side of the cell as beyond it
+    ahead = tuple(before * distance for distance in apart)
+    around = tuple(slice(0, near * distance, distance) for distance in apart)
+    cell = tuple(slice(0, distance) for distance in apart)
+    places, found = np.arange(is_sensor.size).reshape(task.grid), []
+    for corner in np.argwhere(is_sensor):
+        seen = np.roll(places, tuple(-corner), axes)
+        found.append((np.roll(seen, ahead, axes)[around].ravel(), seen[cell].ravel()[1:]))
+    return found
+
+
+def _seen(task: Observer, cells: list[Places], x: torch.Tensor, y: torch.Tensor) -> Pair:
+    """A part's windows from every cell's view."""
+    field = torch.empty(*x.shape[:2], int(np.prod(task.grid)), dtype=x.dtype)
+    field[..., task.sensors], field[..., task.others] = x, y
+    pairs = [(field[..., sensors], field[..., cell]) for sensors, cell in cells]
+    return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
 
 
 def _sensors(grid: tuple[int, ...], sensors: int) -> np.ndarray:
