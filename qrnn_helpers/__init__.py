@@ -1,7 +1,7 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
 from .backends import Backend, ExactBackend
-from .baselines import GRU, RNN, Baseline, linear_baseline, persistence, untrained_circuit
+from .baselines import GRU, RNN
 from .circuits import reuploading_step, rotation_step, unroll
 from .cost import CostLedger
 from .data import ks2d22, ks22, ks22_long, lorenz_series
@@ -38,7 +38,6 @@ __version__ = "0.1.0"
 __all__ = [
     "Autograd",
     "Backend",
-    "Baseline",
     "Budget",
     "CostLedger",
     "DirectionalShift",
@@ -72,7 +71,6 @@ __all__ = [
     "ks22_long",
     "ks2d",
     "ks2d22",
-    "linear_baseline",
     "load",
     "load_state",
     "lorenz",
@@ -83,7 +81,6 @@ __all__ = [
     "nrmse_by_lead",
     "observer",
     "patch_forecast",
-    "persistence",
     "reduced_forecast",
     "reuploading_step",
     "rivals",
@@ -98,7 +95,6 @@ __all__ = [
     "teacher_forced",
     "tune",
     "unroll",
-    "untrained_circuit",
     "valid_prediction_time",
     "vpt_summary",
     "without_entanglers",

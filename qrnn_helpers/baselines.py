@@ -1,80 +1,14 @@
-"""Models that a quantum network has to beat."""
+"""Recurrent networks of torch between the data and a linear readout: what a quantum network is measured against."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import numpy as np
 import torch
-from sklearn.linear_model import RidgeCV
 from torch import nn
 
-from .checks import check_instance, check_integer, check_tensor, shown, torch_generator
-from .layer import QRNN
+from .checks import check_integer, check_tensor, shown, torch_generator
 from .limits import check_bytes
-from .patches import PatchForecast, check_patches
 
-__all__ = ["Baseline", "GRU", "RNN", "linear_baseline", "persistence", "untrained_circuit"]
-
-PENALTIES = 10.0 ** np.arange(-6, 4)
-"""Ridge penalties that cross-validation on the training windows chooses from."""
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """``forecast`` maps windows (n, steps, neighbours) to the last step's increment (n,)."""
-
-    name: str
-    sees: str
-    parameters: int
-    forecast: Callable[[torch.Tensor], torch.Tensor]
-
-    def __post_init__(self) -> None:
-        for name in ("name", "sees"):
-            check_instance(name, getattr(self, name), str, "text")
-        check_integer("parameters", self.parameters, minimum=0)
-        check_instance("forecast", self.forecast, Callable, "a function of windows")
-
-
-def persistence(task: PatchForecast) -> Baseline:
-    """The last increment again: y(t) = u(t) - u(t - 1) of the middle point."""
-    check_patches(task)
-    if task.steps < 2:
-        raise ValueError(f"task must have at least 2 steps, to have an increment; got {task.steps}")
-    middle, ratio = len(task.offsets) // 2, task.field_std / task.increment_std
-
-    def forecast(x: torch.Tensor) -> torch.Tensor:
-        check_tensor("x", x, ("windows", task.steps, len(task.offsets)))
-        return (x[:, -1, middle] - x[:, -2, middle]) * ratio
-
-    return Baseline("persistence of the increment", "1 point, 2 steps", 0, forecast)
-
-
-def linear_baseline(task: PatchForecast, steps: int) -> Baseline:
-    """Ridge regression on the neighbourhood over the last ``steps`` samples."""
-    check_patches(task)
-    check_integer("steps", steps, minimum=1, maximum=task.steps)
-    ridge, parameters = _ridge(task, lambda x: x[:, -steps:].flatten(1))
-    words = "1 step" if steps == 1 else f"{steps} steps"
-    return Baseline(f"linear, {words}", f"{len(task.offsets)} points, {words}", parameters, ridge)
-
-
-def untrained_circuit(task: PatchForecast, model: QRNN) -> Baseline:
-    """The same circuit and encoder as drawn, with a ridge readout of the last step's probabilities."""
-    check_patches(task)
-    weight = check_instance("model", model, QRNN, "a QRNN").encoder.weight
-    if (weight.shape[1], weight.dtype) != (len(task.offsets), task.train[0].dtype):
-        words = f"{len(task.offsets)} inputs in {task.train[0].dtype}, as the task has"
-        raise ValueError(f"model must take {words}; got {weight.shape[1]} in {weight.dtype}")
-
-    def features(x: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            return model.layer(model.encoder(x))[0][:, -1]
-
-    ridge, parameters = _ridge(task, features)
-    sees = f"{len(task.offsets)} points, {task.steps} steps"
-    return Baseline("untrained circuit, ridge readout", sees, parameters, ridge)
+__all__ = ["GRU", "RNN"]
 
 
 class _Recurrent(nn.Module):
@@ -135,15 +69,3 @@ class RNN(_Recurrent):
     """A plain recurrent network, h_t = tanh(W h_t-1 + V x_t + b), otherwise as `GRU`."""
 
     kind, gates = nn.RNN, 1
-
-
-def _ridge(task: PatchForecast, features: Callable[[torch.Tensor], torch.Tensor]):
-    """A ridge forecast of the last step's increment from ``features`` of the window, and its parameter count."""
-    x, y = task.train
-    ridge = RidgeCV(PENALTIES).fit(features(x).numpy(), y[:, -1, 0].numpy())
-
-    def forecast(x: torch.Tensor) -> torch.Tensor:
-        check_tensor("x", x, ("windows", task.steps, len(task.offsets)))
-        return torch.from_numpy(ridge.predict(features(x).numpy()))
-
-    return forecast, ridge.n_features_in_ + 1

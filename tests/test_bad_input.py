@@ -277,11 +277,6 @@ def forced(given, fields) -> None:
     assert np.isfinite(fields).all() or given["forecast"] is not upwind
 
 
-def forecasts(given, baseline) -> None:
-    answer = baseline.forecast(given["task"].test[0])
-    assert answer.shape == (len(given["task"].test[0]),) and torch.isfinite(answer).all()
-
-
 def trained(given, answer) -> None:
     """Every update is in the curve, and has moved the weights: no silent standstill."""
     curve, before, after = answer
@@ -963,25 +958,6 @@ TABLE = {
         lambda _: {"forecast": upwind, "field": np.ones((5, 8)), "task": task_of_fields()},
         {"forecast": FUNCTION, "field": numeric(ndim=2), "task": TASK},
         forced,
-    ),
-    "persistence": Call(q.persistence, lambda _: {"task": task_of_fields()}, {"task": TASK}, forecasts),
-    "linear_baseline": Call(
-        q.linear_baseline,
-        lambda _: {"task": task_of_fields(), "steps": 1},
-        {"task": TASK, "steps": integer(1, 2)},
-        forecasts,
-    ),
-    "untrained_circuit": Call(
-        q.untrained_circuit,
-        lambda _: {"task": task_of_fields(), "model": junk.qrnn(3)},
-        {"task": TASK, "model": a("model", q.QRNN)},
-        forecasts,
-    ),
-    "Baseline": Call(
-        q.Baseline,
-        lambda _: {"name": "a", "sees": "b", "parameters": 3, "forecast": upwind},
-        {"name": TEXT, "sees": TEXT, "parameters": integer(0), "forecast": FUNCTION},
-        unchanged,
     ),
     "metrics.mean_interval": Call(
         metrics.mean_interval,

@@ -1,4 +1,4 @@
-"""The patch forecast and its baselines: no leak, the right increments, known answers."""
+"""The patch forecast and its simplest rivals: no leak, the right increments, known answers."""
 
 import numpy as np
 import pytest
@@ -8,17 +8,15 @@ import xarray as xr
 from qrnn_helpers import (
     QRNN,
     ks22,
-    linear_baseline,
     nrmse,
     patch_forecast,
-    persistence,
     rollout,
     rotation_step,
     score,
     teacher_forced,
-    untrained_circuit,
 )
-from qrnn_helpers.regressions import linear
+from qrnn_helpers.networks import untrained
+from qrnn_helpers.regressions import linear, persistence
 
 
 def fields(split):
@@ -81,26 +79,32 @@ def test_a_travelling_wave_is_rolled_out_by_its_own_rule():
 def test_linear_is_exact_on_a_linear_wave_and_persistence_is_what_it_says():
     task = patch_forecast(*(travelling(2, s) for s in range(3)), neighbours=3, spacing=1, steps=4, windows=(64, 8, 8))
     x, y = task.test
-    assert nrmse(linear_baseline(task, 1).forecast(x), y[:, -1, 0]) < 1e-5
-    assert torch.allclose(persistence(task).forecast(x), y[:, -2, 0], atol=1e-12)
+    assert nrmse(linear(task, lags=1, penalty=1e-12).last(x), y[:, -1]) < 1e-5
+    assert torch.allclose(persistence(task).last(x), y[:, -2], atol=1e-12)
 
 
 def test_baselines_on_ks_are_in_the_order_that_others_found(task):
-    x, y = task.test
-    baselines = [persistence(task), linear_baseline(task, 1), linear_baseline(task, 2), linear_baseline(task, 8)]
-    still, one, two, eight = (nrmse(b.forecast(x), y[:, -1, 0]) for b in baselines)
+    models = [persistence(task), *(linear(task, lags=lags, penalty=1e-3) for lags in (1, 2, 8))]
+    still, one, two, eight = (score(task, model.predict) for model in models)
     assert eight < two < still < one
     assert (one, two) == pytest.approx((0.995, 0.45), rel=0.1)
-    assert [b.parameters for b in baselines] == [0, 10, 19, 73]
+    assert [model.parameters for model in models] == [0, 10, 19, 73]
 
 
-def test_an_untrained_circuit_keeps_its_weights(task):
+def test_the_untrained_circuit_is_the_best_linear_readout_of_the_circuit_as_drawn(task):
+    """Least squares on the last step's probabilities finds the same."""
+    fitted = untrained(task, 0, step=rotation_step(), gain=1.0, penalty=1e-12)
     net = QRNN(9, 1, rotation_step(), dtype=torch.float64, seed=0)
-    before = [p.clone() for p in net.parameters()]
-    baseline = untrained_circuit(task, net)
-    assert baseline.forecast(task.test[0]).shape == (256,)
-    assert baseline.parameters == 5
-    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+    def features(x):
+        with torch.no_grad():
+            p = net.layer(net.encoder(x))[0][:, -1]
+        return torch.cat([p[:, :-1], torch.ones(len(p), 1, dtype=p.dtype)], dim=1)  # the last one is 1 - the others
+
+    x, y = task.train
+    weights = torch.linalg.lstsq(features(x), y[:, -1]).solution
+    assert torch.allclose(features(task.test[0]) @ weights, fitted.last(task.test[0]), atol=1e-6)
+    assert fitted.parameters == 5
 
 
 @pytest.mark.parametrize(
@@ -197,11 +201,10 @@ def test_a_field_that_does_not_depend_on_y_is_forecast_as_in_one_dimension():
 
 
 def test_ridge_with_all_windows_is_what_others_found():
-    """Ridge on one step .995, on two .45, on eight .24; by either signature, their penalties apart."""
+    """Ridge on one step .995, on two .45, on eight .24."""
     task = patch_forecast(*map(fields, ("train", "validation", "test")))
-    x, y = task.test
     for steps, error in ((1, 0.995), (2, 0.45), (8, 0.24)):
         found = score(task, linear(task, lags=steps, penalty=1e-8).predict)
         assert found == pytest.approx(error, rel=0.08)
-        assert nrmse(linear_baseline(task, steps).forecast(x), y[:, -1, 0]) == pytest.approx(found, rel=0.03)
-    assert score(task, task.still) == pytest.approx(nrmse(persistence(task).forecast(x), y[:, -1, 0]), rel=1e-12)
+    y = task.test[1]
+    assert score(task, task.still) == pytest.approx(nrmse(y[:, -2], y[:, -1]), rel=1e-12)
