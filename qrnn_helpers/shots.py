@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from .backends import Backend, advance, ground, kraus_operators, refuse_state
+from .backends import Backend, advance, ground, kraus_operators, refuse_state, replaced_operators
 from .checks import check_integer, check_one_of, check_tensor, shown, torch_generator
 from .limits import check_bytes
 from .program import StepProgram
@@ -45,10 +45,35 @@ class ShotBackend(Backend):
         rho = ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
         for own in kraus[:, :first].unbind(1):
             rho = advance(own, rho)[1]
-        variants = kraus[:, first:].repeat(len(replaced), 1, 1, 1, 1)
-        variants[:, step - first] = program.isometries(replaced.flatten(0, 1), self.dtype)
-        rho = rho.repeat(len(replaced), 1, 1)
-        return self._frequencies(variants, gate_angles.dtype, rho).unflatten(0, replaced.shape[:2])
+        variants = replaced_operators(program, replaced, self.dtype)
+        return self._replaced(kraus[:, first:], step - first, variants, rho, gate_angles.dtype)
+
+    def variants(self, program, gate_angles, weights, state=None, *, causal=False):
+        refuse_state(self, state)
+        kraus = kraus_operators(program, gate_angles, self.dtype)
+        rho = [ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)]
+        for own in kraus.unbind(1) if causal else ():
+            rho.append(advance(own, rho[-1])[1])
+
+        def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
+            first, circuits = step if causal else 0, replaced.shape[:2].numel()
+            kept = circuits * (kraus.shape[1] - first) * program.size * self.dtype.itemsize
+            self._check_room(program, circuits, kraus.shape[1] - first, kept)
+            own = replaced_operators(program, replaced, self.dtype)
+            frequencies = self._replaced(kraus[:, first:], step - first, own, rho[first], gate_angles.dtype)
+            return (frequencies * weights[:, first:]).sum((-2, -1))
+
+        return at
+
+    def _replaced(
+        self, kraus: torch.Tensor, step: int, variants: torch.Tensor, rho: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Frequencies (K, batch, time, R) of circuits (batch, time, ...) that start from ``rho``, with variants
+        (K, batch, ...) of one step."""
+        rows = kraus.repeat(len(variants), 1, 1, 1, 1)
+        rows[:, step] = variants.flatten(0, 1)
+        start = rho.repeat(len(variants), 1, 1)
+        return self._frequencies(rows, dtype, start).unflatten(0, variants.shape[:2])
 
     def histories(self, program: StepProgram, gate_angles: torch.Tensor) -> torch.Tensor:
         """The outcomes of every single shot, (batch, shots, time), int64; sorted by history."""
