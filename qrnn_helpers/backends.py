@@ -91,7 +91,7 @@ class Backend(ABC):
         weights: torch.Tensor,
         state: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The weighted readout sum_r weights[t, r] p[t, r] of every step, (batch, time), for weights (batch, time, R)."""
+        """The weighted readout sum_r w[t, r] p[t, r] of every step, (batch, time), for weights w (batch, time, R)."""
         return (self.run(program, gate_angles, state)[0] * weights).sum(-1)
 
     def variants(

@@ -13,6 +13,9 @@ from .program import StepProgram
 
 __all__ = ["ShotBackend"]
 
+CACHE = 2**23
+"""Bytes that the branches of all shots of the circuits drawn together may take."""
+
 
 class ShotBackend(Backend):
     """Relative frequencies of ``shots`` runs of each circuit, drawn from the true joint distribution.
@@ -85,8 +88,8 @@ class ShotBackend(Backend):
 
     def _check_room(self, program: StepProgram, circuits: int, time_steps: int, kept: int = 0) -> None:
         """Refuse more shots than there is memory for; ``kept``: bytes needed beside the drawing itself."""
-        together = min(circuits, self._together())
         outcomes, size = 2**program.readout, 2**program.memory
+        together = min(circuits, self._together(outcomes * size))
         nodes = min(self.shots, outcomes ** min(time_steps - 1, 64) * size)
         # Eight numbers a shot; states before and after, their squares, and five numbers for each branch.
         branch = 2 * size * self.dtype.itemsize + 5 * 8
@@ -96,7 +99,7 @@ class ShotBackend(Backend):
     def _frequencies(self, kraus: torch.Tensor, dtype: torch.dtype, rho: torch.Tensor | None = None) -> torch.Tensor:
         """Relative frequencies (circuits, time, R) of the outcomes of each step."""
         chunks = self._chunks(kraus)
-        starts = [None] * len(chunks) if rho is None else self._chunks(rho)
+        starts = [None] * len(chunks) if rho is None else rho.split(len(chunks[0]))
         parts = [
             torch.stack([counts.sum(1) for counts in _branches(chunk, self.shots, self.generator, start)], 1)
             for chunk, start in zip(chunks, starts)
@@ -105,10 +108,10 @@ class ShotBackend(Backend):
 
     def _chunks(self, kraus: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """A few circuits at a time, so that their shots fit the processor's cache."""
-        return kraus.split(self._together())
+        return kraus.split(self._together(kraus.shape[2] * kraus.shape[3]))
 
-    def _together(self) -> int:
-        return max(1, 2**15 // self.shots)
+    def _together(self, branches: int) -> int:
+        return max(1, min(2**15, CACHE // (branches * self.dtype.itemsize)) // self.shots)
 
 
 @torch.no_grad()
@@ -134,7 +137,7 @@ def _branches(
         states, node = _grow(vectors.mT, torch.ones_like(weights), counts)
     for t in range(time_steps):
         moved = (states @ kraus[:, t].flatten(1, 2).mT).view(-1, outcomes, size)
-        weights = torch.view_as_real(moved).square().sum((-2, -1))
+        weights = torch.linalg.vector_norm(torch.view_as_real(moved).flatten(-2), dim=-1).square()
         branch = node * outcomes + _pick(weights, node, generator)
         counts = torch.bincount(branch, minlength=weights.numel()).view(circuits, -1)
         yield counts.view(circuits, -1, outcomes)
