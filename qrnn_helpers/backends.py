@@ -232,11 +232,11 @@ def advance(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch
 
     Kraus operators (..., R, M, M) and rho (..., M, M) broadcast over their leading dimensions.
     """
-    moved = kraus @ rho[..., None, :, :]
-    probabilities = (moved * kraus.conj()).sum((-2, -1)).real
-    # sum over r and j of moved[r, i, j] conj(kraus[r, k, j]), as one matrix product
-    left, right = (part.transpose(-3, -2).flatten(-2) for part in (moved, kraus))
-    return probabilities, left @ right.mH
+    rows = kraus.transpose(-3, -2)  # [out, r, in], as isometries are stored
+    moved = (rows.flatten(-3, -2) @ rho).reshape(torch.broadcast_shapes(rows.shape, (*rho.shape[:-2], 1, 1, 1)))
+    probabilities = (torch.view_as_real(moved) * torch.view_as_real(rows)).sum((-4, -2, -1))
+    # sum over r and j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
+    return probabilities, moved.flatten(-2) @ rows.flatten(-2).mH
 
 
 def replaced_operators(program: StepProgram, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

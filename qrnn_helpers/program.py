@@ -114,10 +114,11 @@ class StepProgram:
         order = sorted(self._axis, key=self._axis.get)
         memory = order[self.readout :]
         labels, state = self._opened(order, state.reshape(len(state), *[2] * len(labels)), labels)
-        wanted = [("out", q) for q in order] + [("in", q) for q in memory]
+        wanted = [("out", q) for q in memory + order[: self.readout]] + [("in", q) for q in memory]
         state = state.permute(0, *[1 + labels.index(label) for label in wanted])
         state = state.expand(gate_angles.shape[0], *state.shape[1:])
-        return state.reshape(-1, 2**self.readout, 2**self.memory, 2**self.memory)
+        # Stored as [out, r, in]: products with a memory matrix on either side then need no copies.
+        return state.reshape(-1, 2**self.memory, 2**self.readout, 2**self.memory).transpose(1, 2)
 
     def _grow(self, block: Op | Block, state: torch.Tensor, labels: list, matrices: dict) -> tuple:
         """Apply a block to a tensor whose axes are labelled: (tensor, labels), its outputs first."""
@@ -137,7 +138,7 @@ class StepProgram:
         rest = [axis for axis in axes.values() if axis not in inner]
         matrix = matrix.permute(0, *range(1, 1 + len(qubits)), *inner, *rest)
         matrix = matrix.reshape(len(matrix), 2 ** (len(qubits) + len(new)), 2 ** len(old))
-        others = [label for label in labels if label not in [("out", q) for q in old]]
+        others = sorted((label for label in labels if label not in [("out", q) for q in old]), key=self._place)
         moved = state.permute(0, *[1 + labels.index(label) for label in [("out", q) for q in old] + others])
         state = matrix @ moved.reshape(len(state), 2 ** len(old), -1)
         return state, [("out", q) for q in qubits] + [("in", q) for q in new] + others
@@ -151,6 +152,10 @@ class StepProgram:
                 state = torch.tensordot(state, fresh if self._is_memory(q) else fresh[:, 0], dims=0)
                 labels += [("out", q)] + [("in", q)] * self._is_memory(q)
         return labels, state
+
+    def _place(self, label: tuple[str, int]) -> tuple[bool, int]:
+        """Outputs first, then inputs in their final order: rows that are copied whole."""
+        return label[0] == "in", self._axis[label[1]]
 
     def _is_memory(self, qubit: int) -> bool:
         return self._axis[qubit] >= self.readout

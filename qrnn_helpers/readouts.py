@@ -30,54 +30,56 @@ class OneStep:
     def __init__(
         self, kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor, causal: bool, second: bool = False
     ):
-        self.weights = weights.to(kraus.dtype)
+        self.weights = weights.to(kraus.dtype)[:, :, None, :, None]
         self.second = second
-        self.future = self._futures(kraus)
-        self.past = self._pasts(kraus, rho, 0 if causal else 1 + second)
+        rows = _rows(kraus)
+        self.future = self._futures(rows)
+        self.past = self._pasts(rows, rho, 0 if causal else 1 + second)
 
     def moments(self, step: int, kraus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """E[X] and E[X^2] (or None), (K, batch), for operators (K, batch, R, M, M) at ``step``."""
-        w, past, (mean, square) = self.weights[:, step, :, None, None], self.past[step], self.future[step + 1]
-        moved = [kraus @ state[:, None] for state in past]
-        seen = [kraus, w * kraus + mean[:, None] @ kraus]
-        first = _overlap(moved[0], seen[1])
+        rows, past = _rows(kraus), self.past[step]
+        moved = [_right(rows, state) for state in past]
+        ahead, square = self._seen(step, rows)
+        mean = _overlap(moved[0], ahead)
         if len(past) > 1:
-            first = first + _overlap(moved[1], kraus)
+            mean = mean + _overlap(moved[1], rows)
         if not self.second:
-            return first, None
-        seen.append(2 * w * seen[1] - w**2 * kraus + square[:, None] @ kraus)
-        second = _overlap(moved[0], seen[2])
+            return mean, None
+        second = _overlap(moved[0], square)
         if len(past) > 1:
-            second = second + 2 * _overlap(moved[1], seen[1]) + _overlap(moved[2], kraus)
-        return first, second
+            second = second + 2 * _overlap(moved[1], ahead) + _overlap(moved[2], rows)
+        return mean, second
 
-    def _futures(self, kraus: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
+    def _seen(self, step: int, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """(w + A) K and (w^2 + 2 w A + C) K, with A and C of the step behind."""
+        w, (mean, square) = self.weights[:, step], self.future[step + 1]
+        beyond = _left(mean, rows)
+        ahead = w * rows + beyond
+        return ahead, w * (ahead + beyond) + _left(square, rows) if self.second else None
+
+    def _futures(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
         """(A_t, C_t) for every t, and zeros beyond the last step."""
-        zero = torch.zeros_like(kraus[:, 0, 0])
-        futures = [(zero, zero if self.second else None)]
-        for t in reversed(range(kraus.shape[1])):
-            own, w, (mean, square) = kraus[:, t], self.weights[:, t, :, None, None], futures[-1]
-            ahead = w * own + mean[:, None] @ own
-            after = None
-            if self.second:
-                after = _contract(own, 2 * w * ahead - w**2 * own + square[:, None] @ own)
-            futures.append((_contract(own, ahead), after))
-        return futures[::-1]
+        zero = torch.zeros_like(rows[:, 0, :, 0])
+        self.future = [(zero, zero)] * (rows.shape[1] + 1)
+        for t in reversed(range(rows.shape[1])):
+            own, (ahead, square) = rows[:, t].flatten(-3, -2).mH, self._seen(t, rows[:, t])
+            self.future[t] = own @ ahead.flatten(-3, -2), own @ square.flatten(-3, -2) if self.second else None
+        return self.future
 
-    def _pasts(self, kraus: torch.Tensor, rho: torch.Tensor, order: int) -> list[list[torch.Tensor]]:
+    def _pasts(self, rows: torch.Tensor, rho: torch.Tensor, order: int) -> list[list[torch.Tensor]]:
         """[R0, ..., R_order] before every step."""
         states = [rho] + [torch.zeros_like(rho)] * order
         pasts = []
-        for t in range(kraus.shape[1]):
+        for t in range(rows.shape[1]):
             pasts.append(states)
-            own, w = kraus[:, t], self.weights[:, t, :, None, None]
-            moved = [own @ state[:, None] for state in states]
-            weighted = moved[:1]
-            if order > 0:
-                weighted.append(moved[1] + w * moved[0])
+            own, w = rows[:, t], self.weights[:, t]
+            moved = [_right(own, state) for state in states]
             if order > 1:
-                weighted.append(moved[2] + 2 * w * moved[1] + w**2 * moved[0])
-            states = [_advance(own, part) for part in weighted]
+                moved[2] = moved[2] + w * (2 * moved[1] + w * moved[0])
+            if order > 0:
+                moved[1] = moved[1] + w * moved[0]
+            states = [part.flatten(-2) @ own.flatten(-2).mH for part in moved]
         return pasts
 
 
@@ -86,15 +88,15 @@ def joint_moments(kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor)
 
     The state that a value at step t has weighted goes on to every later step u: E[w_t w_u].
     """
-    weights = weights.to(kraus.dtype)
+    rows, weights = _rows(kraus), weights.to(kraus.dtype)[:, :, None, None, :, None]
     states, means, products = rho[:, None], [], []
-    for t in range(kraus.shape[1]):
-        own, w = kraus[:, t, None], weights[:, t, None, :, None, None]
-        moved = own @ states[:, :, None]  # (batch, 1 + t, R, M, M): rho, then those weighted at each earlier step
-        values = _overlap(moved, w * own)
+    for t in range(rows.shape[1]):
+        own, w = rows[:, t, None], weights[:, t]
+        moved = _right(own, states)  # (batch, 1 + t, M, R, M): rho, then those weighted at each earlier step
+        values, valued = _overlap(moved, w * own), w * moved[:, :1]
         means.append(values[:, 0])
-        products.append(torch.cat([values[:, 1:], _overlap(moved[:, 0], w[:, 0] ** 2 * own[:, 0])[:, None]], 1))
-        states = torch.cat([_advance(own, moved), _advance(own, w * moved[:, :1])], 1)
+        products.append(torch.cat([values[:, 1:], _overlap(valued, w * own)], 1))
+        states = torch.cat([moved, valued], 1).flatten(-2) @ own.flatten(-2).mH
     mean = torch.stack(means, 1)
     size = mean.shape[1]
     square = torch.stack([torch.nn.functional.pad(row, (0, size - row.shape[1])) for row in products], 1)
@@ -102,18 +104,22 @@ def joint_moments(kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor)
     return mean, square - mean[:, :, None] * mean[:, None, :]
 
 
+def _rows(kraus: torch.Tensor) -> torch.Tensor:
+    """Operators [r, out, in] as [out, r, in], the order they are stored in: products then need no copies."""
+    return kraus.transpose(-3, -2)
+
+
+def _right(rows: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+    """K_r R for every outcome, (..., M, R, M)."""
+    product = rows.flatten(-3, -2) @ state
+    return product.unflatten(-2, rows.shape[-3:-1])
+
+
+def _left(matrix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """A K_r for every outcome, (..., M, R, M)."""
+    return (matrix @ rows.flatten(-2)).unflatten(-1, rows.shape[-2:])
+
+
 def _overlap(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Re sum over outcomes and entries of left conj(right), (..., R, M, M) -> (...)."""
-    pair = torch.view_as_real(left) * torch.view_as_real(right)
-    return pair.flatten(-4).sum(-1)
-
-
-def _contract(kraus: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-    """sum_r K_r^+ B_r, (..., R, M, M) -> (..., M, M), as one matrix product."""
-    return kraus.flatten(-3, -2).mH @ seen.flatten(-3, -2)
-
-
-def _advance(kraus: torch.Tensor, moved: torch.Tensor) -> torch.Tensor:
-    """sum_r B_r K_r^+, (..., R, M, M) -> (..., M, M), as one matrix product."""
-    left, right = (part.transpose(-3, -2).flatten(-2) for part in (moved, kraus))
-    return left @ right.mH
+    """Re sum over outcomes and entries of left conj(right), (..., M, R, M) -> (...)."""
+    return (torch.view_as_real(left) * torch.view_as_real(right)).flatten(-4).sum(-1)
