@@ -163,9 +163,18 @@ class StepProgram:
     def bytes(self, rows: int, dtype: torch.dtype, graph: bool = False) -> int:
         """Bytes that the isometries of ``rows`` steps take at their peak, or with ``graph`` what torch keeps of
         them and of the evolution for the backward pass: 1 to 1.4 times what was measured."""
-        copies = len(self._blocks) + 5 if graph else 3
+        states = sum(self._sizes) + 3 * self.size if graph else 3 * self.size
         matrices = sum(map(_numbers, self._blocks if graph else self.occurrences))
-        return rows * dtype.itemsize * (copies * self.size + matrices)
+        return rows * dtype.itemsize * (states + matrices)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """Numbers in the growing tensor before each block."""
+        touched, sizes = set(), []
+        for block in self._blocks:
+            sizes.append(2 ** (len(touched) + sum(map(self._is_memory, touched))))
+            touched |= set(block.qubits)
+        return sizes
 
     def _matrices(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> dict[int, torch.Tensor]:
         """The matrices (N, d, d) of all occurrences, family by family."""
