@@ -21,6 +21,7 @@ from .lorenz import Lorenz, lorenz
 from .lorenz_observer import lorenz_observer
 from .lyapunov import kaplan_yorke, lyapunov_exponents, stored_exponents
 from .metrics import climate, nrmse, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
+from .moments import MomentBackend
 from .networks import without_entanglers
 from .observers import observer
 from .patches import PatchForecast, patch_forecast, rollout, teacher_forced
@@ -48,6 +49,7 @@ __all__ = [
     "KS1D",
     "KS2D",
     "Lorenz",
+    "MomentBackend",
     "ParameterShift",
     "PatchForecast",
     "QRNN",

@@ -8,6 +8,7 @@ Drawn shots are in `shots`, Qiskit samplers in `samplers`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
 import torch
@@ -19,6 +20,7 @@ from .checks import check_one_of, check_tensor
 from .circuits import unroll
 from .limits import MEMORY_LIMIT, check_bytes
 from .program import StepProgram
+from .readouts import OneStep
 
 __all__ = ["MEMORY_LIMIT", "Backend", "ExactBackend", "check_state", "open_controlled"]
 
@@ -82,6 +84,39 @@ class Backend(ABC):
         probabilities = self.run(program, rows.flatten(0, 1), repeated)[0]
         return probabilities.unflatten(0, replaced.shape[:2])[:, :, first:]
 
+    def values(
+        self,
+        program: StepProgram,
+        gate_angles: torch.Tensor,
+        weights: torch.Tensor,
+        state: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The weighted readout sum_r w[t, r] p[t, r] of every step, (batch, time), for weights w (batch, time, R)."""
+        return (self.run(program, gate_angles, state)[0] * weights).sum(-1)
+
+    def variants(
+        self,
+        program: StepProgram,
+        gate_angles: torch.Tensor,
+        weights: torch.Tensor,
+        state: torch.Tensor | None = None,
+        *,
+        causal: bool = False,
+    ) -> Callable[[int, torch.Tensor], torch.Tensor]:
+        """A function (step, replaced) -> (K, batch): weighted readouts, summed over time, of K variants of the
+        circuits, with the gate angles of one step replaced by (K, batch, G).
+
+        ``causal`` leaves the outputs before that step out.  This is what the shift rule asks for, step after
+        step; backends that can share work between steps override it.
+        """
+
+        def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
+            first = step if causal else 0
+            outcomes = self.run_replaced(program, gate_angles, step, replaced, state, first=first)
+            return (outcomes * weights[:, first:]).sum((-2, -1))
+
+        return at
+
     def device_circuit(self, program: StepProgram, time_steps: int) -> QuantumCircuit:
         """What a device runs, or would run: unrolled and transpiled, one Parameter for each gate occurrence
         and step.  Made once for each program, length and pass manager."""
@@ -144,6 +179,15 @@ class ExactBackend(Backend):
             probabilities.append(outcome.expand(*replaced.shape[:2], -1))
         return torch.stack(probabilities[first:], 2).to(gate_angles.dtype)
 
+    def variants(self, program, gate_angles, weights, state=None, *, causal=False):
+        kraus = kraus_operators(program, gate_angles, self.dtype)
+        ends = OneStep(kraus, weights, self._start(program, gate_angles, state), causal)
+
+        def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
+            return ends.moments(step, replaced_operators(program, replaced, self.dtype))[0].to(gate_angles.dtype)
+
+        return at
+
     def _start(self, program: StepProgram, gate_angles: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
         """The given state, or |0...0><0...0|, for every sample."""
         if state is not None:
@@ -188,11 +232,19 @@ def advance(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch
 
     Kraus operators (..., R, M, M) and rho (..., M, M) broadcast over their leading dimensions.
     """
-    moved = kraus @ rho[..., None, :, :]
-    probabilities = (moved * kraus.conj()).sum((-2, -1)).real
-    # sum over r and j of moved[r, i, j] conj(kraus[r, k, j]), as one matrix product
-    left, right = (part.transpose(-3, -2).flatten(-2) for part in (moved, kraus))
-    return probabilities, left @ right.mH
+    rows = kraus.transpose(-3, -2)  # [out, r, in], as isometries are stored
+    moved = (rows.flatten(-3, -2) @ rho).reshape(torch.broadcast_shapes(rows.shape, (*rho.shape[:-2], 1, 1, 1)))
+    probabilities = (torch.view_as_real(moved) * torch.view_as_real(rows)).sum((-4, -2, -1))
+    # sum over r and j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
+    return probabilities, moved.flatten(-2) @ rows.flatten(-2).mH
+
+
+def replaced_operators(program: StepProgram, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Kraus operators (K, batch, R, M, M) of one step for gate angles (K, batch, G)."""
+    rows = replaced.flatten(0, 1)
+    check_bytes("angles", program.bytes(len(rows), dtype), f"{len(rows)} variants")
+    kraus = program.isometries(rows, dtype)
+    return kraus.expand(len(rows), *kraus.shape[1:]).unflatten(0, replaced.shape[:2])
 
 
 def kraus_operators(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype, more: int = 0) -> torch.Tensor:

@@ -91,6 +91,7 @@ class ParameterShift(GradientEstimator):
         program, time_steps = circuits.program, angles.shape[1]
         gate_angles = program.gate_angles(angles)
         plan = live_angles(program, time_steps, circuits.state is None) if self.prune else None
+        readouts = circuits.variants(gate_angles, weights, self.causal)
         slopes = torch.zeros_like(gate_angles)
         for step in range(time_steps):
             gate, shift, coefficient = _terms(program, angles, plan.live[step] if self.prune else None)
@@ -98,7 +99,7 @@ class ParameterShift(GradientEstimator):
                 continue
             shifted = gate_angles[:, step].repeat(len(gate), 1, 1)
             shifted[torch.arange(len(gate)), :, gate] += shift[:, None]
-            value = _replaced(circuits, gate_angles, step, shifted, weights, self.causal)
+            value = readouts(step, shifted)
             slopes[:, step].index_add_(1, gate, (coefficient[:, None] * value).T)
         return program.pull_back(angles, plan.complete(slopes) if self.prune else slopes)
 
@@ -139,7 +140,7 @@ class RandomCoordinate(GradientEstimator):
         rows.flatten(1)[torch.arange(len(rows)), place] += shift[term]
         first = place // gates if self.causal else torch.zeros_like(place)
         seen = torch.arange(time_steps, device=angles.device) >= first[:, None]
-        value = ((circuits.of_samples(sample).run_gates(rows) * weights[sample]).sum(-1) * seen).sum(-1)
+        value = (circuits.of_samples(sample).values(rows, weights[sample]) * seen).sum(-1)
         slopes = torch.zeros_like(gate_angles)
         slopes.flatten(1).index_put_((sample, place), coefficient[term] * value, accumulate=True)
         return program.pull_back(angles, slopes * (time_steps * gates / self.coordinates))
@@ -175,11 +176,12 @@ class FiniteDifference(GradientEstimator):
         gate_angles = program.gate_angles(angles)
         check_move("h", self.h, angles)
         moves = self.h * torch.eye(count).to(angles)[:, None]
+        readouts = circuits.variants(gate_angles, weights, self.causal)
         gradient = torch.zeros_like(angles)
         for step in range(angles.shape[1] if count else 0):
             here = angles[:, step]
             replaced = program.gate_angles(torch.cat([here + moves, here - moves]))
-            value = _replaced(circuits, gate_angles, step, replaced, weights, self.causal)
+            value = readouts(step, replaced)
             gradient[:, step] = (value[:count] - value[count:]).T / (2 * self.h)
         return gradient
 
@@ -210,9 +212,9 @@ class SPSA(GradientEstimator):
     def estimate(self, circuits, angles, weights):
         check_move("c", self.c, angles)
         signs = _signs((self.directions, *angles.shape), self.generator, angles)
-        both = circuits.run(torch.cat([angles + self.c * signs, angles - self.c * signs]))
-        forth, back = both.split(self.directions)
-        change = _changes(forth - back, weights, self.causal)
+        both = circuits.program.gate_angles(torch.cat([angles + self.c * signs, angles - self.c * signs]))
+        forth, back = circuits.values(both, weights).split(self.directions)
+        change = _changes(forth - back, self.causal)
         return (change * signs).mean(0) / (2 * self.c)
 
 
@@ -253,8 +255,9 @@ class DirectionalShift(GradientEstimator):
         signs = _signs((self.directions, *gate_angles.shape), self.generator, angles)
         node = _riesz_nodes(signs.shape[:2], self.generator).to(angles)[..., None, None]
         moves = (2 * node + 1) * torch.pi / (2 * band) * signs
-        forth, back = circuits.run_gates(torch.cat([gate_angles + moves, gate_angles - moves])).split(self.directions)
-        change = _changes(forth - back, weights, self.causal) * (1 - 2 * (node % 2))
+        both = torch.cat([gate_angles + moves, gate_angles - moves])
+        forth, back = circuits.values(both, weights).split(self.directions)
+        change = _changes(forth - back, self.causal) * (1 - 2 * (node % 2))
         return program.pull_back(angles, (band / 2 * change * signs).mean(0))
 
 
@@ -263,20 +266,6 @@ def _terms(program: StepProgram, like: torch.Tensor, live: torch.Tensor | None =
     gate, shift, coefficient = program.shift_terms
     chosen = slice(None) if live is None else live[gate]
     return gate[chosen].to(like.device), shift[chosen].to(like), coefficient[chosen].to(like)
-
-
-def _replaced(
-    circuits: Circuits,
-    gate_angles: torch.Tensor,
-    step: int,
-    variants: torch.Tensor,
-    weights: torch.Tensor,
-    causal: bool,
-) -> torch.Tensor:
-    """Weighted readouts (K, batch) with the gate angles of one step replaced by (K, batch, G)."""
-    first = step if causal else 0
-    outcomes = circuits.run_replaced(gate_angles, step, variants, first)
-    return (outcomes * weights[:, first:]).sum((-2, -1))
 
 
 def check_move(name: str, move: float, angles: torch.Tensor) -> None:
@@ -294,12 +283,9 @@ def _signs(shape: tuple[int, ...], generator: torch.Generator, like: torch.Tenso
     return (2 * torch.randint(2, shape, generator=generator, device=generator.device) - 1).to(like)
 
 
-def _changes(difference: torch.Tensor, weights: torch.Tensor, causal: bool) -> torch.Tensor:
-    """Weighted readouts of differences (m, batch, time, R): (m, batch, time or 1, 1).
-
-    Of all outputs, or, at place s, of those from step s on.
-    """
-    change = (difference * weights).sum(-1)
+def _changes(change: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Changes (m, batch, time) of all outputs together or, at place s, of those from step s on:
+    (m, batch, time or 1, 1)."""
     change = change.flip(-1).cumsum(-1).flip(-1) if causal else change.sum(-1, keepdim=True)
     return change[..., None]
 

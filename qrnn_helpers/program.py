@@ -9,7 +9,7 @@ of its own: `gates` reads it, `angles` computes its angle from those of the step
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -101,22 +101,80 @@ class StepProgram:
         return self.angle_map.pull_back(angles, gate_gradient)
 
     def isometries(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Gate angles (N, G) -> Kraus operators (N, 2**readout, 2**memory, 2**memory): [r, out, in]."""
-        size, columns = 2 ** (self.memory + self.readout), 2**self.memory
+        """Gate angles (N, G) -> Kraus operators (N, 2**readout, 2**memory, 2**memory): [r, out, in].
+
+        The tensor grows as blocks reach new qubits: until then a memory qubit is an identity and a readout
+        qubit |0>, and need not be multiplied.
+        """
         matrices = self._matrices(gate_angles, dtype)
-        state = torch.eye(size, columns, dtype=dtype, device=gate_angles.device)
-        state = state.reshape(1, *[2] * (self.memory + self.readout), columns)
+        state = torch.ones(1, 1, dtype=dtype, device=gate_angles.device)
+        labels: list[tuple[str, int]] = []  # of the axes of two behind the first
         for block in self._blocks:
-            state = self._act(block, self._axis.__getitem__, state, matrices)
+            state, labels = self._grow(block, state.reshape(len(state), *[2] * len(labels)), labels, matrices)
+        order = sorted(self._axis, key=self._axis.get)
+        memory = order[self.readout :]
+        labels, state = self._opened(order, state.reshape(len(state), *[2] * len(labels)), labels)
+        wanted = [("out", q) for q in memory + order[: self.readout]] + [("in", q) for q in memory]
+        state = state.permute(0, *[1 + labels.index(label) for label in wanted])
         state = state.expand(gate_angles.shape[0], *state.shape[1:])
-        return state.reshape(-1, 2**self.readout, columns, columns)
+        # Stored as [out, r, in]: products with a memory matrix on either side then need no copies.
+        return state.reshape(-1, 2**self.memory, 2**self.readout, 2**self.memory).transpose(1, 2)
+
+    def _grow(self, block: Op | Block, state: torch.Tensor, labels: list, matrices: dict) -> tuple:
+        """Apply a block to a tensor whose axes are labelled: (tensor, labels), its outputs first."""
+        if block.bits:
+            labels, state = self._opened(block.qubits, state, labels)
+            return self._act(block, lambda q: labels.index(("out", q)), state, matrices), labels
+        qubits = block.qubits[::-1]  # a matrix has its highest bit first
+        matrix = self._part_matrix(block, matrices, state.dtype, state.device)
+        matrix = matrix.reshape(len(matrix), *[2] * 2 * len(qubits))
+        old = [q for q in qubits if ("out", q) in labels]
+        new = [q for q in qubits if q not in old and self._is_memory(q)]
+        axes = {q: 1 + len(qubits) + i for i, q in enumerate(qubits)}
+        inner = [axes[q] for q in new] + [axes[q] for q in old]
+        for q in qubits:  # fresh readout: the input is |0>
+            if q not in old and q not in new:
+                matrix = matrix.narrow(axes[q], 0, 1)
+        rest = [axis for axis in axes.values() if axis not in inner]
+        matrix = matrix.permute(0, *range(1, 1 + len(qubits)), *inner, *rest)
+        matrix = matrix.reshape(len(matrix), 2 ** (len(qubits) + len(new)), 2 ** len(old))
+        others = sorted((label for label in labels if label not in [("out", q) for q in old]), key=self._place)
+        moved = state.permute(0, *[1 + labels.index(label) for label in [("out", q) for q in old] + others])
+        state = matrix @ moved.reshape(len(state), 2 ** len(old), -1)
+        return state, [("out", q) for q in qubits] + [("in", q) for q in new] + others
+
+    def _opened(self, qubits: Iterable[int], state: torch.Tensor, labels: list) -> tuple[list, torch.Tensor]:
+        """Labels and a tensor of which these qubits are axes: those that no block has touched are added."""
+        labels = list(labels)
+        for q in qubits:
+            if ("out", q) not in labels:
+                fresh = torch.eye(2, 2 if self._is_memory(q) else 1, dtype=state.dtype, device=state.device)
+                state = torch.tensordot(state, fresh if self._is_memory(q) else fresh[:, 0], dims=0)
+                labels += [("out", q)] + [("in", q)] * self._is_memory(q)
+        return labels, state
+
+    def _place(self, label: tuple[str, int]) -> tuple[bool, int]:
+        """Outputs first, then inputs in their final order: rows that are copied whole."""
+        return label[0] == "in", self._axis[label[1]]
+
+    def _is_memory(self, qubit: int) -> bool:
+        return self._axis[qubit] >= self.readout
 
     def bytes(self, rows: int, dtype: torch.dtype, graph: bool = False) -> int:
         """Bytes that the isometries of ``rows`` steps take at their peak, or with ``graph`` what torch keeps of
         them and of the evolution for the backward pass: 1 to 1.4 times what was measured."""
-        copies = len(self._blocks) + 5 if graph else 3
+        states = sum(self._sizes) + 3 * self.size if graph else 3 * self.size
         matrices = sum(map(_numbers, self._blocks if graph else self.occurrences))
-        return rows * dtype.itemsize * (copies * self.size + matrices)
+        return rows * dtype.itemsize * (states + matrices)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """Numbers in the growing tensor before each block."""
+        touched, sizes = set(), []
+        for block in self._blocks:
+            sizes.append(2 ** (len(touched) + sum(map(self._is_memory, touched))))
+            touched |= set(block.qubits)
+        return sizes
 
     def _matrices(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> dict[int, torch.Tensor]:
         """The matrices (N, d, d) of all occurrences, family by family."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -65,6 +66,44 @@ class Circuits:
         """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
         state = None if self.state is None else self.state[samples]
         return Circuits(self.program, self.backend, self.cost, state)
+
+    def values(self, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Weighted readouts (..., batch, time) of gate angles (..., batch, time, G); weights (batch, time, R)."""
+        rows, batch = gate_angles.flatten(0, -3), gate_angles.shape[-3]
+        size = self.backend.max_circuits or batch * self._variants(gate_angles)
+        states = self.state
+        parts = []
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            place = torch.arange(first, first + len(part), device=rows.device) % batch
+            state = None if states is None else states[place]
+            start = time.perf_counter()
+            parts.append(self.backend.values(self.program, part, weights[place], state))
+            self._record(*part.shape[:2], start)
+        return torch.cat(parts).reshape(gate_angles.shape[:-1])
+
+    def variants(
+        self, gate_angles: torch.Tensor, weights: torch.Tensor, causal: bool
+    ) -> Callable[[int, torch.Tensor], torch.Tensor]:
+        """A function (step, replaced) -> weighted readouts (K, batch), summed over time (``causal``: from that step
+        on), of circuits with the gate angles of one step replaced by (K, batch, G)."""
+        if self.backend.max_circuits:  # nothing to share between variants: plain circuits, every job full
+            return partial(self._plain_variants, gate_angles, weights, causal)
+        at = self.backend.variants(self.program, gate_angles, weights, self.state, causal=causal)
+        return partial(self._billed_variants, at, gate_angles)
+
+    def _plain_variants(self, gate_angles, weights, causal, step, replaced) -> torch.Tensor:
+        rows, first = gate_angles.repeat(len(replaced), 1, 1, 1), step if causal else 0
+        rows[:, :, step] = replaced
+        return self.values(rows, weights)[..., first:].sum(-1)
+
+    def _billed_variants(self, at, gate_angles, step, replaced) -> torch.Tensor:
+        parts = []
+        for part in replaced.split(self._variants(gate_angles)):
+            start = time.perf_counter()
+            parts.append(at(step, part))
+            self._record(part[..., 0].numel(), gate_angles.shape[1], start)
+        return torch.cat(parts)
 
     def run_replaced(
         self, gate_angles: torch.Tensor, step: int, replaced: torch.Tensor, first: int = 0

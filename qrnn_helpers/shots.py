@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import torch
 
-from .backends import Backend, advance, ground, kraus_operators, refuse_state
+from .backends import Backend, advance, ground, kraus_operators, refuse_state, replaced_operators
 from .checks import check_integer, check_one_of, check_tensor, shown, torch_generator
 from .limits import check_bytes
 from .program import StepProgram
 
 __all__ = ["ShotBackend"]
+
+CACHE = 2**23
+"""Bytes that the branches of all shots of the circuits drawn together may take."""
 
 
 class ShotBackend(Backend):
@@ -45,10 +48,35 @@ class ShotBackend(Backend):
         rho = ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
         for own in kraus[:, :first].unbind(1):
             rho = advance(own, rho)[1]
-        variants = kraus[:, first:].repeat(len(replaced), 1, 1, 1, 1)
-        variants[:, step - first] = program.isometries(replaced.flatten(0, 1), self.dtype)
-        rho = rho.repeat(len(replaced), 1, 1)
-        return self._frequencies(variants, gate_angles.dtype, rho).unflatten(0, replaced.shape[:2])
+        variants = replaced_operators(program, replaced, self.dtype)
+        return self._replaced(kraus[:, first:], step - first, variants, rho, gate_angles.dtype)
+
+    def variants(self, program, gate_angles, weights, state=None, *, causal=False):
+        refuse_state(self, state)
+        kraus = kraus_operators(program, gate_angles, self.dtype)
+        rho = [ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)]
+        for own in kraus.unbind(1) if causal else ():
+            rho.append(advance(own, rho[-1])[1])
+
+        def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
+            first, circuits = step if causal else 0, replaced.shape[:2].numel()
+            kept = circuits * (kraus.shape[1] - first) * program.size * self.dtype.itemsize
+            self._check_room(program, circuits, kraus.shape[1] - first, kept)
+            own = replaced_operators(program, replaced, self.dtype)
+            frequencies = self._replaced(kraus[:, first:], step - first, own, rho[first], gate_angles.dtype)
+            return (frequencies * weights[:, first:]).sum((-2, -1))
+
+        return at
+
+    def _replaced(
+        self, kraus: torch.Tensor, step: int, variants: torch.Tensor, rho: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Frequencies (K, batch, time, R) of circuits (batch, time, ...) that start from ``rho``, with variants
+        (K, batch, ...) of one step."""
+        rows = kraus.repeat(len(variants), 1, 1, 1, 1)
+        rows[:, step] = variants.flatten(0, 1)
+        start = rho.repeat(len(variants), 1, 1)
+        return self._frequencies(rows, dtype, start).unflatten(0, variants.shape[:2])
 
     def histories(self, program: StepProgram, gate_angles: torch.Tensor) -> torch.Tensor:
         """The outcomes of every single shot, (batch, shots, time), int64; sorted by history."""
@@ -60,8 +88,8 @@ class ShotBackend(Backend):
 
     def _check_room(self, program: StepProgram, circuits: int, time_steps: int, kept: int = 0) -> None:
         """Refuse more shots than there is memory for; ``kept``: bytes needed beside the drawing itself."""
-        together = min(circuits, self._together())
         outcomes, size = 2**program.readout, 2**program.memory
+        together = min(circuits, self._together(outcomes * size))
         nodes = min(self.shots, outcomes ** min(time_steps - 1, 64) * size)
         # Eight numbers a shot; states before and after, their squares, and five numbers for each branch.
         branch = 2 * size * self.dtype.itemsize + 5 * 8
@@ -71,7 +99,7 @@ class ShotBackend(Backend):
     def _frequencies(self, kraus: torch.Tensor, dtype: torch.dtype, rho: torch.Tensor | None = None) -> torch.Tensor:
         """Relative frequencies (circuits, time, R) of the outcomes of each step."""
         chunks = self._chunks(kraus)
-        starts = [None] * len(chunks) if rho is None else self._chunks(rho)
+        starts = [None] * len(chunks) if rho is None else rho.split(len(chunks[0]))
         parts = [
             torch.stack([counts.sum(1) for counts in _branches(chunk, self.shots, self.generator, start)], 1)
             for chunk, start in zip(chunks, starts)
@@ -80,10 +108,10 @@ class ShotBackend(Backend):
 
     def _chunks(self, kraus: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """A few circuits at a time, so that their shots fit the processor's cache."""
-        return kraus.split(self._together())
+        return kraus.split(self._together(kraus.shape[2] * kraus.shape[3]))
 
-    def _together(self) -> int:
-        return max(1, 2**15 // self.shots)
+    def _together(self, branches: int) -> int:
+        return max(1, min(2**15, CACHE // (branches * self.dtype.itemsize)) // self.shots)
 
 
 @torch.no_grad()
@@ -109,7 +137,7 @@ def _branches(
         states, node = _grow(vectors.mT, torch.ones_like(weights), counts)
     for t in range(time_steps):
         moved = (states @ kraus[:, t].flatten(1, 2).mT).view(-1, outcomes, size)
-        weights = torch.view_as_real(moved).square().sum((-2, -1))
+        weights = torch.linalg.vector_norm(torch.view_as_real(moved).flatten(-2), dim=-1).square()
         branch = node * outcomes + _pick(weights, node, generator)
         counts = torch.bincount(branch, minlength=weights.numel()).view(circuits, -1)
         yield counts.view(circuits, -1, outcomes)

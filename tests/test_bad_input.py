@@ -493,6 +493,12 @@ TABLE = {
         {"shots": integer(1), "seed": SEED, "dtype": COMPLEX},
         outputs_and_gradient,
     ),
+    "MomentBackend": Call(
+        with_backend(q.MomentBackend),
+        lambda _: {"shots": 5, "seed": 1, "dtype": torch.complex128},
+        {"shots": integer(1), "seed": SEED, "dtype": COMPLEX},
+        outputs_and_gradient,
+    ),
     "SamplerBackend": Call(
         with_backend(q.SamplerBackend),
         lambda _: {

@@ -1,0 +1,54 @@
+"""Shots by their moments: a fast path for gradients whose noise has the exact mean and variance of drawn shots."""
+
+from __future__ import annotations
+
+import torch
+
+from .backends import ground, kraus_operators, refuse_state, replaced_operators
+from .readouts import OneStep, joint_moments
+from .shots import ShotBackend
+
+__all__ = ["MomentBackend"]
+
+
+class MomentBackend(ShotBackend):
+    """`ShotBackend`, but weighted readouts are drawn from normal distributions instead of shot by shot.
+
+    What an estimator asks for is the mean over N shots of one shot's value X = sum_t w[t, r_t].  Its mean
+    E[X] and variance Var[X] / N are exact here (`readouts`); what is approximated is the distribution, which
+    the sum of N shots approaches by the central limit theorem.  Nothing is drawn per shot, so that the cost
+    does not depend on their number.  Forward passes still draw true shots, and the ledger counts the same
+    circuits and shots: they are what a device would run.
+    """
+
+    def __repr__(self) -> str:
+        return f"MomentBackend(shots={self.shots}, dtype={self.dtype})"
+
+    def values(self, program, gate_angles, weights, state=None):
+        refuse_state(self, state)
+        kraus = kraus_operators(program, gate_angles, self.dtype)
+        mean, covariance = joint_moments(kraus, weights, self._start(program, gate_angles))
+        # A covariance may have eigenvalues 0, and slightly below by rounding: Cholesky would fail.
+        variances, axes = torch.linalg.eigh(covariance.double() / self.shots)
+        noise = axes @ (variances.clamp_min(0).sqrt() * self._normal(mean))[..., None]
+        return (mean + noise[..., 0]).to(gate_angles.dtype)
+
+    def variants(self, program, gate_angles, weights, state=None, *, causal=False):
+        refuse_state(self, state)
+        kraus = kraus_operators(program, gate_angles, self.dtype)
+        ends = OneStep(kraus, weights, self._start(program, gate_angles), causal, second=True)
+
+        def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
+            mean, square = ends.moments(step, replaced_operators(program, replaced, self.dtype))
+            spread = ((square - mean**2).clamp_min(0) / self.shots).sqrt()
+            return (mean + spread * self._normal(mean)).to(gate_angles.dtype)
+
+        return at
+
+    def _start(self, program, gate_angles) -> torch.Tensor:
+        return ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
+
+    def _normal(self, like: torch.Tensor) -> torch.Tensor:
+        """Standard normal numbers in double precision."""
+        drawn = torch.randn(like.shape, generator=self.generator, dtype=torch.float64, device=self.generator.device)
+        return drawn.to(like.device)
