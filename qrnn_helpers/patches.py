@@ -15,7 +15,10 @@ from .checks import check_array, check_instance, check_integer, check_real, chec
 from .limits import check_bytes
 from .tasks import PARTS, SMALLEST, Pair, Scaling, Task, check_fields, check_windows, streams
 
-__all__ = ["PatchForecast", "patch_forecast", "rollout", "teacher_forced"]
+__all__ = ["PatchForecast", "advance", "low_pass", "patch_forecast", "rollout", "rollouts", "teacher_forced"]
+
+LOST = 1e30
+"""A closed loop is given up where a field is larger than this, in training standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +163,10 @@ def teacher_forced(forecast: Forecast, field: np.ndarray, task: PatchForecast) -
     field = np.asarray(field)  # with its own dtype
     if len(field) <= task.steps:
         raise ValueError(f"field must have more than {task.steps} times, the task's steps; got shape {field.shape}")
-    starts = range(len(field) - task.steps)
-    return np.stack([_advance(forecast, field[s : s + task.steps], task) for s in starts])
+    windows = np.lib.stride_tricks.sliding_window_view(field[:-1], task.steps, axis=0)
+    with torch.no_grad():
+        starts = (torch.from_numpy(np.moveaxis(each, -1, 0).copy())[None] for each in windows)
+        return np.concatenate([advance(forecast, start, task).numpy() for start in starts])
 
 
 def rollout(
@@ -174,32 +179,77 @@ def rollout(
     modes^2) and on zero mean: a patch model knows nothing of the short waves that the equation damps,
     and grows them.
     """
-    count = check_integer("count", count, minimum=1)
     check_forecast(forecast, task)
     history = check_array("history", history, ndim=1 + task.dimensions)
-    if len(history) != task.steps:
-        raise ValueError(f"history must have shape ({task.steps}, x); got {history.shape}")
-    points = history[0].size
-    check_bytes("count", 8 * count * points, f"{shown(count)} fields of {points} points")
+    return rollouts(forecast, history[None], count, task, modes=modes)[0]
+
+
+def rollouts(
+    forecast: Forecast,
+    history: np.ndarray,
+    count: int,
+    task: PatchForecast,
+    *,
+    modes: int | None = None,
+    flux: bool = False,
+) -> np.ndarray:
+    """`rollout` from many starts at once: history (starts, steps, x) or (starts, steps, y, x) -> (starts, count, ...).
+
+    ``flux`` as in `advance`.  A start that leaves all bounds is given up: it holds NaN from there on.
+    """
+    count = check_integer("count", count, minimum=1)
+    check_forecast(forecast, task)
+    history = check_array("history", history, ndim=2 + task.dimensions)
+    if history.shape[1] != task.steps:
+        raise ValueError(f"history must have shape ({task.steps}, x); got {history.shape[1:]}")
+    check_bytes("count", 8 * count * history[:, 0].size, f"{shown(count)} fields of {history[0, 0].size} points each")
     check_bytes("history", 8 * history.size * len(task.offsets), f"shape {history.shape}")
     if modes is not None:
         check_integer("modes", modes, minimum=1)
-    fields = list(history)
-    with np.errstate(over="ignore", invalid="ignore"):  # a blow-up is an answer, too
-        for _ in range(count):
-            new = _advance(forecast, np.stack(fields[-task.steps :]), task)
-            fields.append(new if modes is None else _low_pass(new, modes))
-    return np.stack(fields[task.steps :])
+    made, alive = np.full((len(history), count, *history.shape[2:]), np.nan), np.arange(len(history))
+    fields = torch.from_numpy(history)
+    for k in range(count):
+        with torch.no_grad():
+            new = advance(forecast, fields, task, modes=modes, flux=flux)
+        kept = (new.abs() < LOST * task.field_std).flatten(1).all(dim=1)  # false for NaN, too
+        alive, fields, new = alive[kept.numpy()], fields[kept], new[kept]
+        if not len(alive):
+            break
+        made[alive, k] = new.numpy()
+        fields = torch.cat([fields[:, 1:], new[:, None]], dim=1)
+    return made
 
 
-def _advance(forecast: Forecast, history: np.ndarray, task: PatchForecast) -> np.ndarray:
-    """The next field from the last ``steps`` ones."""
-    sizes = history.shape[1:]
-    x = history.reshape(len(history), -1)[:, _around(sizes, task.offsets)]
-    x = torch.from_numpy(x.transpose(1, 0, 2) / task.field_std)
-    with torch.no_grad():
-        increment = _increment(forecast(x), len(x))
-    return history[-1] + task.increment_std * increment.reshape(sizes)
+def advance(
+    forecast: Forecast, fields: torch.Tensor, task: PatchForecast, *, modes: int | None = None, flux: bool = False
+) -> torch.Tensor:
+    """The next fields (starts, ...) from the last ``steps`` ones (starts, steps, ...), in torch: slopes go through it.
+
+    With ``flux`` (in one dimension) the answer q of a point is what flows in between it and its left neighbour, and
+    u_i grows by q_i - q_i+1: whatever the model says, the mean of u stays.
+    """
+    sizes = fields.shape[2:]
+    x = fields.flatten(2)[:, :, _around(tuple(sizes), task.offsets)] / task.field_std
+    x = x.transpose(1, 2).flatten(0, 1)
+    answer = forecast(x)
+    allowed = f"a function to a real tensor ({len(x)},)"
+    check_instance("forecast", answer, torch.Tensor, allowed)
+    if answer.numel() != len(x) or answer.is_complex():
+        raise ValueError(f"forecast must be {allowed}; got one of {answer.dtype} {tuple(answer.shape)}")
+    increment = answer.reshape(-1, *sizes)
+    if flux:
+        increment = increment - torch.roll(increment, -1, dims=-1)
+    new = fields[:, -1] + task.increment_std * increment
+    return new if modes is None else low_pass(new, modes)
+
+
+def low_pass(fields: torch.Tensor, modes: int) -> torch.Tensor:
+    """Of fields (n, x) or (n, y, x) the waves of an index of 1 to ``modes``."""
+    axes, sizes = tuple(range(1, fields.dim())), fields.shape[1:]
+    squares = sum(np.ix_(*(np.fft.fftfreq(points, 1 / points) ** 2 for points in sizes)))[..., : sizes[-1] // 2 + 1]
+    kept = torch.from_numpy((squares > 0) & (squares <= float(modes) ** 2))
+    spectrum = torch.where(kept, torch.fft.rfftn(fields, dim=axes), 0.0)
+    return torch.fft.irfftn(spectrum, sizes, dim=axes)
 
 
 def _around(sizes: tuple[int, ...], offsets: tuple) -> np.ndarray:
@@ -207,28 +257,6 @@ def _around(sizes: tuple[int, ...], offsets: tuple) -> np.ndarray:
     places = np.indices(sizes).reshape(len(sizes), -1, 1)
     moves = np.array(offsets).reshape(len(offsets), -1).T[:, None]
     return np.ravel_multi_index(tuple(places + moves), sizes, mode="wrap")
-
-
-def _increment(answer: torch.Tensor, points: int) -> np.ndarray:
-    """What a forecast answered, if it is one real number a point (infinite ones are a blow-up, and kept)."""
-    allowed = f"a function to a real tensor ({points},)"
-    check_instance("forecast", answer, torch.Tensor, allowed)
-    if answer.numel() != points or answer.is_complex():
-        raise ValueError(f"forecast must be {allowed}; got one of {answer.dtype} {tuple(answer.shape)}")
-    return answer.reshape(points).numpy()
-
-
-def _low_pass(field: np.ndarray, modes: int) -> np.ndarray:
-    """Its waves of an index of 1 to ``modes``."""
-    if field.ndim == 1:
-        spectrum = np.fft.rfft(field)
-        spectrum[0] = 0
-        spectrum[modes + 1 :] = 0
-        return np.fft.irfft(spectrum, len(field))
-    ny, nx = (np.fft.fftfreq(points, 1 / points) for points in field.shape)
-    squares = np.add.outer(ny**2, nx[: field.shape[1] // 2 + 1] ** 2)
-    kept = (squares > 0) & (squares <= float(modes) ** 2)
-    return np.fft.irfft2(np.where(kept, np.fft.rfft2(field), 0), field.shape)
 
 
 def check_patches(task: PatchForecast) -> None:

@@ -61,6 +61,21 @@ class ReducedForecast(Task):
             raise ValueError(f"coefficients must have shape (..., {len(self.modes)}); got {coefficients.shape}")
         return (coefficients @ self.modes + self.mean).reshape(*coefficients.shape[:-1], *self.grid)
 
+    def advance(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
+        """Features (windows, modes) of the sample after windows x (windows, steps, modes), by a model of this task.
+
+        In torch, so that the error of a loop can be traced back to the model.
+        """
+        return self.answer(predict, x)[:, -1] * torch.as_tensor(self.y_scaling.unit / self.x_scaling.unit)
+
+    def answer(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
+        """What a model says to windows x, if it has the right shape."""
+        answer = predict(x.to(self.train[0].dtype))
+        check_instance("predict", answer, torch.Tensor, "a function to a tensor")
+        if answer.shape != x.shape or answer.is_complex():
+            raise ValueError(f"predict must answer real numbers of shape {tuple(x.shape)}; got {tuple(answer.shape)}")
+        return answer.double()
+
 
 def reduced_forecast(
     train: xr.DataArray,
@@ -159,24 +174,15 @@ def closed_loop(predict: Predict, history: np.ndarray, count: int, task: Reduced
     made = np.full((len(x), count, len(task.modes)), np.nan)
     alive = np.arange(len(x))
     for k in range(count):
-        new = _next(predict, x, task)
-        lost = ~(np.abs(task.x_scaling.features(new)) < LOST).all(axis=-1)
-        alive, x, new = alive[~lost], x[~lost], new[~lost]
+        with torch.no_grad():
+            new = task.advance(predict, torch.from_numpy(x)).numpy()
+        kept = (np.abs(new) < LOST).all(axis=-1)  # false for NaN, too
+        alive, x, new = alive[kept], x[kept], new[kept]
         if not len(alive):
             break
-        made[alive, k] = new
-        x = np.concatenate([x[:, 1:], task.x_scaling.features(new)[:, None]], axis=1)
+        made[alive, k] = task.x_scaling.values(new)
+        x = np.concatenate([x[:, 1:], new[:, None]], axis=1)
     return task.lift(made)
-
-
-def _next(predict: Predict, x: np.ndarray, task: ReducedForecast) -> np.ndarray:
-    """The coefficients (starts, modes) that follow windows x (starts, steps, modes)."""
-    with torch.no_grad():
-        answer = predict(torch.from_numpy(x).to(task.train[0].dtype))
-    check_instance("predict", answer, torch.Tensor, "a function to a tensor")
-    if answer.shape != x.shape or answer.is_complex():
-        raise ValueError(f"predict must answer real numbers of shape {x.shape}; got {tuple(answer.shape)}")
-    return task.y_scaling.values(answer[:, -1].double().numpy())
 
 
 def _scalings(train: np.ndarray) -> tuple[Scaling, Scaling]:
