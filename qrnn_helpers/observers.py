@@ -139,8 +139,7 @@ def _cells(task: Observer, near: int) -> list[Places]:
     is_sensor.flat[list(task.sensors)] = True
     side = round(len(task.sensors) ** (1 / len(task.grid)))
     apart = [points // side for points in task.grid]
-    before = 0 if near == side else (near - 1) // 2  # else as many on this side of the cell as beyond it
-    ahead = tuple(before * distance for distance in apart)
+    ahead = tuple((near - 1) // 2 * distance for distance in apart)  # as many sensors before the cell as beyond it
     around = tuple(slice(0, near * distance, distance) for distance in apart)
     cell = tuple(slice(0, distance) for distance in apart)
     places, found = np.arange(is_sensor.size).reshape(task.grid), []

@@ -24,13 +24,13 @@ def plane(near=None):
     return in_cells(observer(fields, fields, fields, sensors=6, steps=5, washout=1, windows=(6, 2, 2)), near)
 
 
-def test_every_view_shows_its_own_sensor_first_and_the_points_behind_it(task):
+def test_every_view_shows_the_sensors_from_the_one_before_the_cell_on(task):
     field = torch.empty(8, 30, 64, dtype=torch.float64)
     field[..., task.whole.sensors], field[..., task.whole.others] = task.whole.test
     x, y = task.test
     for k in range(4):
         turned = field.roll(-16 * k, -1)
-        assert torch.equal(x[8 * k : 8 * k + 8], turned[..., ::16])
+        assert torch.equal(x[8 * k : 8 * k + 8], turned.roll(16, -1)[..., ::16])
         assert torch.equal(y[8 * k : 8 * k + 8], turned[..., 1:16])
 
 
@@ -45,7 +45,7 @@ def test_near_sensors_surround_the_cell():
     square, all_of_them = plane(near=4), plane()
     assert square.test[0].shape == (72, 5, 16) and square.sees == "16 of 36 sensors"
     assert torch.equal(square.test[1], all_of_them.test[1])
-    grid = all_of_them.test[0].unflatten(-1, (6, 6)).roll((1, 1), (-2, -1))[..., :4, :4]
+    grid = all_of_them.test[0].unflatten(-1, (6, 6))[..., 1:5, 1:5]
     assert torch.equal(square.test[0], grid.flatten(-2))
     with pytest.raises(ValueError, match="near must be"):
         plane(near=7)
@@ -88,9 +88,9 @@ def test_stored_rows_are_whole():
     assert {job.settings["kind"] for job in JOBS} == set(KINDS)
     for job in JOBS:
         found = job.result
-        assert min(row["validation"] for row in found["tried"]) == next(
-            row["validation"] for row in found["tried"] if row["setting"] == found["setting"]
-        )
-        assert len(found["tried"]) == 3 and len(found["steps"][0]) == 30
+        if "exchanging" not in job.settings["kind"]:
+            best = min(found["tried"], key=lambda row: row["validation"])
+            assert len(found["tried"]) == 3 and best["setting"] == found["setting"]
+        assert len(found["steps"][0]) == 30
         for test, steps in zip(found["test"], found["steps"]):
             assert np.sqrt(np.mean(np.square(steps[10:]))) == pytest.approx(test, rel=1e-6)
