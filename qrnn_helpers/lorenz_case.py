@@ -13,9 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import zip_longest
 
 import numpy as np
 import torch
+from qiskit import QuantumCircuit, QuantumRegister
+from qiskit.circuit import ParameterVector
 from torch import nn
 
 from .backends import ExactBackend, advance, ground
@@ -34,7 +37,8 @@ from .training import Budget, cosine, fit
 
 __all__ = [
     "METHODS", "Frequencies", "OneInput", "Simulated", "built", "finals", "loaded", "mean_squares", "method_model",
-    "nrmse_of", "rmse_of", "stretches", "train", "trial_score", "tuning", "variance", "windows",
+    "mixing", "nrmse_of", "rmse_of", "stretches", "train", "trial_score", "tuning", "two_way_step", "variance",
+    "windows",
 ]  # fmt: skip
 
 FOLDER = "lorenz_case"
@@ -133,14 +137,48 @@ class OneInput(nn.Module):
         return OneInput(self.model, 32)
 
 
+def two_way_step(memory: int, readout: int) -> QuantumCircuit:
+    """`rotation_step` with a chain of controlled RY backwards behind its chain of CRX: 8n - 2 angles for n qubits.
+
+    In `rotation_step` no readout qubit acts on the memory qubit that it has heard of, so that a maximally mixed
+    memory stays so (`mixing`).  Here each does, and can take a memory qubit's entropy away with the reset.
+    """
+    registers = QuantumRegister(memory, "memory"), QuantumRegister(readout, "readout")
+    qubits = [q for pair in zip_longest(*registers) for q in pair if q is not None]
+    step, angles = QuantumCircuit(*registers), iter(ParameterVector("angle", 8 * len(qubits) - 2))
+    for layer in range(2):
+        for qubit in qubits:
+            for rotation in (step.rz, step.rx, step.rz):
+                rotation(next(angles), qubit)
+        if layer == 0:
+            for control, target in zip(qubits, qubits[1:]):
+                step.crx(next(angles), control, target)
+            for control, target in zip(qubits[1:], qubits):
+                step.cry(next(angles), control, target)
+    return step
+
+
+@torch.no_grad()
+def mixing(network: OneInput, x: torch.Tensor) -> np.ndarray:
+    """Purity tr(rho**2) of the memory after each step from the zero state, mean over windows; at least 2**-memory."""
+    program = network.model.layer.program
+    rho, purity = ground(program, len(x), network.dtype, x.device), []
+    for step in network.kraus(x).unbind(1):
+        rho = advance(step, rho)[1]
+        purity.append(float((rho @ rho).diagonal(dim1=-2, dim2=-1).sum(-1).real.mean()))
+    return np.array(purity)
+
+
 def built(model: str, *, seed: int, hidden: int = 6, skip: bool = False) -> nn.Module:
-    """The untrained network: "circuit" (4 + 4 qubits), "bare" (the same without entangling gates), "gru", "rnn".
+    """The untrained network: "circuit" (4 + 4 qubits), "two-way", "bare" (without entangling gates), "gru", "rnn".
 
     Without entangling gates nothing leads from the memory to the readout: one memory qubit stands for four.
     """
     if model in ("gru", "rnn"):
         return {"gru": GRU, "rnn": RNN}[model](1, 2, hidden, dtype=torch.float64, seed=seed)
-    step = {"circuit": rotation_step(4, 4), "bare": without_entanglers(rotation_step(1, 4))}[model]
+    step = {
+        "circuit": rotation_step(4, 4), "bare": without_entanglers(rotation_step(1, 4)), "two-way": two_way_step(4, 4),
+    }[model]  # fmt: skip
     return OneInput(QRNN(1, 2, step, skip=skip, dtype=torch.float64, seed=seed))
 
 
@@ -397,8 +435,8 @@ def method(method: str, budget: int, batch: int, rate: float, seed: int) -> dict
 
 # ---------------------------------------------------------------- the plan
 
-BUDGETS = (6_800, 220_000)
-"""Circuits: 200 updates of SPSA with 8 directions on batches of 2; and a hundred or so of the costly methods."""
+BUDGETS = (5_100, 110_000)
+"""Circuits: 150 updates of SPSA with 8 directions on batches of 2; and fifty or so of the costly methods."""
 
 
 def job(work: Callable, **settings) -> Job:
@@ -418,7 +456,7 @@ def fits() -> list[Job]:
 
 def trials(model: str, recipe: str = "windows", rates: tuple = RATES) -> list[Job]:
     """The six settings of a network: three rates, and two sizes, or for circuits with and without a linear path."""
-    other = {"skip": (False, True)} if model in ("circuit", "bare") else {"hidden": (6, 12)}
+    other = {"skip": (False, True)} if model in ("circuit", "bare", "two-way") else {"hidden": (6, 12)}
     ((name, values),) = other.items()
     common = {"model": model, "recipe": recipe, "updates": UPDATES, "seed": TUNING_SEED}
     return [job(training, **common, rate=rate, **{name: value}) for value in values for rate in rates]
@@ -431,7 +469,7 @@ def method_trials(method_name: str, budget: int) -> list[Job]:
 
 
 def comparisons() -> list[tuple[str, int]]:
-    """Methods and budgets.  SPSA at the larger budget would be 6,500 updates, too long to simulate here."""
+    """Methods and budgets.  SPSA at the larger budget would be 3,200 updates, too long to simulate here."""
     return [("spsa", BUDGETS[0])] + [(name, budget) for budget in BUDGETS for name in ("difference", "shift")]
 
 
@@ -463,9 +501,9 @@ def plain() -> list[Job]:
 
 
 def ablation() -> list[Job]:
-    """Other ways to train the same circuit, on the tuning seed and judged by the validation run."""
-    longer = [trial for trial in trials("circuit", "long windows", RATES[2:]) if not trial.settings["skip"]]
-    return longer + trials("circuit", "carried", RATES[1:])
+    """Other ways to train the circuit, and the two-way circuit, on the tuning seed and judged by the validation run."""
+    others = trials("circuit", "long windows", RATES[2:]) + trials("two-way", "carried", RATES[1:])
+    return trials("circuit", "carried", RATES[1:]) + [trial for trial in others if not trial.settings["skip"]]
 
 
 def finals() -> dict[str, list[Job]]:
