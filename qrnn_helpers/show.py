@@ -21,7 +21,7 @@ from cycler import cycler
 from matplotlib.figure import Figure
 from PIL import Image
 
-from .checks import check_instance, check_integer, shown
+from .checks import check_instance, check_integer, check_real, shown
 
 __all__ = ["FramePlayer", "line_style", "picture", "player", "tell", "use_house_style"]
 
@@ -189,7 +189,7 @@ document.querySelectorAll('[data-player="KEY"]:not([data-ready])').forEach(funct
   }
   button.addEventListener('click', function () {
     if (calm) { next(); } else if (timer) { pause(); }
-    else { next(); timer = setInterval(next, 500); name_button(); }
+    else { next(); timer = setInterval(next, PACE); name_button(); }
   });
   slider.addEventListener('input', function () { pause(); show(Number(slider.value)); });
   box.setAttribute('data-ready', '');
@@ -224,6 +224,7 @@ def player(
     *,
     caption: str = "",
     slider_label: str = "frame",
+    seconds: float = 0.5,
     dpi: int = 90,
     colours: int = 64,
     max_bytes: int = 700_000,
@@ -243,6 +244,8 @@ def player(
         Plain text below the pictures.
     slider_label
         What the slider moves, such as ``"update"``.
+    seconds
+        How long a frame stays while it plays, at least 0.05.
     dpi, colours
         Size of the pictures and of their palettes.
     max_bytes
@@ -260,6 +263,7 @@ def player(
     _check_texts(labels=labels, alt=[alt] if isinstance(alt, str) else alt, caption=[caption])
     _check_texts(slider_label=[slider_label])
     check_integer("max_bytes", max_bytes, minimum=1)
+    pace = round(1000 * min(check_real("seconds", seconds, minimum=0.05), 1e6))
     alts = [alt.replace("{label}", a) for a in labels] if isinstance(alt, str) else list(alt)
     if not frames or not len(frames) == len(labels) == len(alts):
         raise ValueError(
@@ -274,7 +278,7 @@ def player(
         raise ValueError(f"frames take {size} bytes; allowed are max_bytes={max_bytes}")
     data = [{"src": u, "alt": a, "label": b} for u, a, b in zip(urls, alts, labels, strict=True)]
     size_px = Image.open(io.BytesIO(pngs[0])).size
-    return FramePlayer(_page(data, size_px, caption, slider_label), len(data))
+    return FramePlayer(_page(data, size_px, caption, slider_label, pace), len(data))
 
 
 def _check_texts(**lists: Sequence[str]) -> None:
@@ -291,7 +295,7 @@ def _check_text(name: str, text: str) -> None:
         raise ValueError(f"{name} must be text that UTF-8 can hold; got {shown(text)}") from error
 
 
-def _page(data: list[dict[str, str]], size: tuple[int, int], caption: str, label: str) -> str:
+def _page(data: list[dict[str, str]], size: tuple[int, int], caption: str, label: str, pace: int) -> str:
     """Fill in the page; names come from the content, so equal input gives equal bytes."""
     text = json.dumps(data).replace("<", "\\u003c")  # no "</script>" inside a script
     key = "player-" + hashlib.sha256((text + caption + label).encode()).hexdigest()[:12]
@@ -299,5 +303,5 @@ def _page(data: list[dict[str, str]], size: tuple[int, int], caption: str, label
     return _PAGE.format(
         key=key, first=data[0]["src"], alt=html.escape(data[0]["alt"]), data=text,
         width=size[0], height=size[1], last=len(data) - 1,
-        label=html.escape(label), caption=below, script=_SCRIPT.replace("KEY", key),
+        label=html.escape(label), caption=below, script=_SCRIPT.replace("KEY", key).replace("PACE", str(pace)),
     )  # fmt: skip

@@ -983,12 +983,12 @@ TABLE = {
         show.player,
         lambda _: {
             "frames": [junk.PNG, junk.PNG], "labels": ["a", "b"], "alt": "{label}", "caption": "c",
-            "slider_label": "s", "dpi": 90, "colours": 4, "max_bytes": 10_000,
+            "slider_label": "s", "seconds": 0.2, "dpi": 90, "colours": 4, "max_bytes": 10_000,
         },
         {name: a("picture", list, tuple) for name in ("frames", "labels")}
         | {
             "alt": a("picture", str, list, tuple), "caption": TEXT, "slider_label": TEXT, "dpi": integer(1, 600),
-            "colours": integer(2, 256), "max_bytes": integer(1),
+            "colours": integer(2, 256), "seconds": real(0.05), "max_bytes": integer(1),
         },
         lambda given, player: None if "<figure" in player._repr_html_() else 1 / 0,
     ),
