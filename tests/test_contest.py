@@ -62,7 +62,7 @@ def test_pairs_are_of_equal_seeds():
     [
         (lambda: contest.task("ks"), "name must be one of"),
         (lambda: result("patch-1d", "lstm"), "kind must be one of"),
-        (lambda: network("patch-1d", "gru"), "kind must be one of bare, circuit"),
+        (lambda: network("patch-1d", "gru"), "kind must be one of 'bare', 'circuit'"),
         (lambda: table("ks"), "name must be one of"),
     ],
 )
