@@ -173,7 +173,7 @@ def test_every_job_is_stored_whole_and_the_test_part_is_scored_on_the_seeds_alon
         assert all("test run" in job.result["scores"] for job in group)
 
 
-@pytest.mark.parametrize("group", ["plain circuit", "winner", "gru", "bare", "shift 250000"])
+@pytest.mark.parametrize("group", ["plain circuit", "winner", "gru", "bare", "shift 110000"])
 def test_stored_scores_come_from_the_stored_weights(group):
     job = case.finals()[group][1]
     predict = case.predictor(case.loaded(job))
