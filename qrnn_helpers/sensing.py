@@ -220,7 +220,6 @@ CERTAIN = ("linear", "linear, lags", "quadratic, lags")
 """Kinds without chance: one seed is enough."""
 
 LEFT_OUT = [(name, kind) for name in ("1d-8", "2d-36") for kind in ("untrained circuit", "exchanging circuit")]
-LEFT_OUT += [("2d-36", "circuit, no entanglers")]
 """What was not run, for its time."""
 
 
