@@ -32,7 +32,7 @@ from .training import Budget, cosine, fit
 __all__ = ["CIRCUITS", "JOBS", "KINDS", "TASKS", "cells", "errors", "exchange_step", "job", "network", "restored"]
 
 TUNING_SEED = 100
-UPDATES, BATCH = {"1d-8": 100, "1d-4": 500, "2d-36": 200}, 16
+UPDATES, BATCH = {"1d-8": 500, "1d-4": 500, "2d-36": 500}, 16
 MOST_LAGGED = 32
 """Lagged inputs whose products the quadratic autoregression takes: some 560 features."""
 
