@@ -219,9 +219,6 @@ was found last and is not tuned: it takes over what was best for the other."""
 CERTAIN = ("linear", "linear, lags", "quadratic, lags")
 """Kinds without chance: one seed is enough."""
 
-LEFT_OUT = [(name, kind) for name in ("1d-8", "2d-36") for kind in ("untrained circuit", "exchanging circuit")]
-"""What was not run, for its time."""
-
 
 def job(name: str, kind: str) -> Job:
     """The stored row of a task's table, or what makes it."""
@@ -231,7 +228,7 @@ def job(name: str, kind: str) -> Job:
     return Job("observers", label.replace("--", "-"), compared, settings)
 
 
-JOBS = [job(name, kind) for name in TASKS for kind in KINDS if (name, kind) not in LEFT_OUT]
+JOBS = [job(name, kind) for name in TASKS for kind in KINDS]
 
 if __name__ == "__main__":
     main(JOBS, "python -m qrnn_helpers.sensing")
