@@ -1,7 +1,6 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
 from .backends import Backend, ExactBackend
-from .baselines import GRU, RNN
 from .circuits import reuploading_step, rotation_step, unroll
 from .cost import CostLedger
 from .data import ks2d22, ks22, ks22_long, lorenz_series
@@ -25,6 +24,7 @@ from .moments import MomentBackend
 from .networks import without_entanglers
 from .observers import observer
 from .patches import PatchForecast, patch_forecast, rollout, teacher_forced
+from .recurrent import GRU, RNN
 from .reduced import closed_loop, reduced_forecast
 from .rivals import Rival, compare, rivals, tune
 from .samplers import SamplerBackend, SamplerError

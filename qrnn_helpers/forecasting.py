@@ -16,7 +16,6 @@ import xarray as xr
 from torch import nn
 
 from .aligned import AlignedForecast, aligned_forecast
-from .baselines import GRU, RNN
 from .circuits import rotation_step
 from .data import ks22_long
 from .layer import QRNN
@@ -26,6 +25,7 @@ from .metrics import climate, nrmse_by_lead, spectrum, valid_prediction_time
 from .multistep import ridge_readout, train_features, train_in_loop, whitening
 from .networks import PIECE, without_entanglers
 from .patches import PatchForecast, advance, patch_forecast, rollouts
+from .recurrent import GRU, RNN
 from .reduced import closed_loop, reduced_forecast
 from .regressions import echo_state, linear, nvar, persistence
 from .tasks import PARTS, Fitted, Predict, starts
@@ -351,4 +351,6 @@ JOBS += [patch_job(kind, recipe) for kind in ("GRU", "QRNN") for recipe in RECIP
 JOBS += [patch_job("GRU", recipe, 2000) for recipe in RECIPES]
 
 if __name__ == "__main__":
-    main(JOBS, "python -m qrnn_helpers.forecasting")
+    from qrnn_helpers import forecasting  # under its own name, so that worker processes can import it
+
+    main(forecasting.JOBS, "python -m qrnn_helpers.forecasting")

@@ -1,7 +1,8 @@
 """Long work done once and stored: pure functions of a name and of settings, a JSON file each.
 
 A chapter that needs what no notebook can compute in a minute lists its `Job`s in a module of its own
-and ends it with ``main(JOBS, "python -m qrnn_helpers.<module>")``:
+and ends it with ``main(JOBS, "python -m qrnn_helpers.<module>")``, after importing itself under its own
+name, so that other processes find the work:
 
     ... run [NAME ...]    do what is missing; stop and start again at will
     ... status            which jobs are stored
@@ -104,6 +105,8 @@ def state_from(model: torch.nn.Module, weights: dict) -> torch.nn.Module:
 def main(jobs: Iterable[Job], program: str, arguments: list[str] | None = None) -> None:
     """The command line of a module with jobs."""
     jobs = list(jobs)
+    if any(getattr(job.work, "func", job.work).__module__ == "__main__" for job in jobs):
+        raise ValueError("jobs must come from an imported module; got work that other processes cannot find")
     parser = argparse.ArgumentParser(prog=program, description="Long work, done once and stored.")
     parser.add_argument("command", choices=("run", "status"))
     parser.add_argument("names", nargs="*", help="jobs whose names begin with one of these (default: all)")

@@ -22,7 +22,6 @@ from qiskit.circuit import ParameterVector
 from torch import nn
 
 from .backends import ExactBackend, advance, ground
-from .baselines import GRU, RNN
 from .circuits import rotation_step
 from .data import lorenz_series
 from .estimators import SPSA, FiniteDifference, GradientEstimator, ParameterShift
@@ -30,6 +29,7 @@ from .layer import QRNN
 from .longruns import Job, main, state_from, state_to
 from .lorenz_observer import LorenzObserver, lorenz_observer
 from .networks import without_entanglers
+from .recurrent import GRU, RNN
 from .regressions import ridge
 from .rivals import TUNING_SEED, Rival, rivals
 from .tasks import Fitted, Pair, Predict

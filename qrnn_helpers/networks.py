@@ -10,9 +10,9 @@ import torch
 from qiskit import QuantumCircuit
 from torch import nn
 
-from .baselines import GRU, RNN
 from .circuits import check_step
 from .layer import QRNN
+from .recurrent import GRU, RNN
 from .regressions import ridge
 from .tasks import Fitted, Task
 from .training import Budget, fit

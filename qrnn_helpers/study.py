@@ -26,7 +26,6 @@ from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
 from .backends import ExactBackend
-from .baselines import GRU
 from .checks import check_instance, check_integer, check_one_of, check_real
 from .circuits import rotation_step
 from .data import ks22
@@ -35,6 +34,7 @@ from .layer import QRNN
 from .metrics import nrmse
 from .patches import PatchForecast, patch_forecast
 from .provenance import provenance
+from .recurrent import GRU
 from .shots import ShotBackend
 from .store import read_json, write_json
 from .training import Budget, fit

@@ -1,6 +1,8 @@
 """Long work is done once, stored whole, and told from other work."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -43,6 +45,21 @@ def test_damaged_missing_and_foreign_results_are_refused(jobs):
     main(jobs, "x", ["run", "--workers", "1"])  # does not vouch for the damage
     with pytest.raises(ValueError, match="is damaged"):
         _ = jobs[0].result
+
+
+@pytest.mark.parametrize("module", ["contest", "forecasting", "lorenz_case", "sensing"])
+def test_every_command_line_has_work_that_other_processes_find(module):
+    done = subprocess.run([sys.executable, "-m", f"qrnn_helpers.{module}", "status"], capture_output=True, text=True)
+    assert done.returncode == 0 and "missing" not in done.stdout, done.stdout + done.stderr
+
+
+def test_work_that_other_processes_cannot_find_is_refused(jobs):
+    def lost(value: float) -> dict:
+        return {}
+
+    lost.__module__ = "__main__"
+    with pytest.raises(ValueError, match="jobs must come from an imported module"):
+        main([Job("jobs", "lost", lost, {"value": 1.0})], "x", ["status"])
 
 
 def test_weights_go_through_json_bit_for_bit():
