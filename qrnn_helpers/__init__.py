@@ -1,7 +1,7 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
 from .backends import Backend, ExactBackend
-from .circuits import reuploading_step, rotation_step, unroll
+from .circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
 from .cost import CostLedger
 from .data import ks2d22, ks22, ks22_long, lorenz_series
 from .estimators import (
@@ -66,6 +66,7 @@ __all__ = [
     "climate",
     "closed_loop",
     "compare",
+    "exchange_step",
     "fit",
     "kaplan_yorke",
     "ks1d",
@@ -96,6 +97,7 @@ __all__ = [
     "stored_exponents",
     "teacher_forced",
     "tune",
+    "two_way_step",
     "unroll",
     "valid_prediction_time",
     "vpt_summary",

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import zip_longest
 
 import numpy as np
 import torch
-from qiskit import QuantumCircuit, QuantumRegister
-from qiskit.circuit import ParameterVector
 from torch import nn
 
 from .backends import ExactBackend, advance, ground
-from .circuits import rotation_step
+from .circuits import rotation_step, two_way_step
 from .data import lorenz_series
 from .estimators import SPSA, FiniteDifference, GradientEstimator, ParameterShift
 from .layer import QRNN
@@ -37,8 +34,7 @@ from .training import Budget, cosine, fit
 
 __all__ = [
     "METHODS", "Frequencies", "OneInput", "Simulated", "built", "finals", "loaded", "mean_squares", "method_model",
-    "mixing", "nrmse_of", "rmse_of", "stretches", "train", "trial_score", "tuning", "two_way_step", "variance",
-    "windows",
+    "mixing", "nrmse_of", "rmse_of", "stretches", "train", "trial_score", "tuning", "variance", "windows",
 ]  # fmt: skip
 
 FOLDER = "lorenz_case"
@@ -135,27 +131,6 @@ class OneInput(nn.Module):
     def finer(self) -> OneInput:
         """The same network with more nodes, for scores."""
         return OneInput(self.model, 32)
-
-
-def two_way_step(memory: int, readout: int) -> QuantumCircuit:
-    """`rotation_step` with a chain of controlled RY backwards behind its chain of CRX: 8n - 2 angles for n qubits.
-
-    In `rotation_step` no readout qubit acts on the memory qubit that it has heard of, so that a maximally mixed
-    memory stays so (`mixing`).  Here each does, and can take a memory qubit's entropy away with the reset.
-    """
-    registers = QuantumRegister(memory, "memory"), QuantumRegister(readout, "readout")
-    qubits = [q for pair in zip_longest(*registers) for q in pair if q is not None]
-    step, angles = QuantumCircuit(*registers), iter(ParameterVector("angle", 8 * len(qubits) - 2))
-    for layer in range(2):
-        for qubit in qubits:
-            for rotation in (step.rz, step.rx, step.rz):
-                rotation(next(angles), qubit)
-        if layer == 0:
-            for control, target in zip(qubits, qubits[1:]):
-                step.crx(next(angles), control, target)
-            for control, target in zip(qubits[1:], qubits):
-                step.cry(next(angles), control, target)
-    return step
 
 
 @torch.no_grad()

@@ -13,12 +13,10 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
-from qiskit import QuantumCircuit, QuantumRegister
-from qiskit.circuit import ParameterVector
 from torch import nn
 
 from .backends import ExactBackend
-from .circuits import rotation_step
+from .circuits import exchange_step, rotation_step
 from .data import ks2d22, ks22_long
 from .layer import QRNN
 from .longruns import Job, main, state_from, state_to
@@ -29,7 +27,7 @@ from .regressions import echo_state, linear, nvar
 from .tasks import PARTS, Fitted, Task, score
 from .training import Budget, cosine, fit
 
-__all__ = ["CIRCUITS", "JOBS", "KINDS", "TASKS", "cells", "errors", "exchange_step", "job", "network", "restored"]
+__all__ = ["CIRCUITS", "JOBS", "KINDS", "TASKS", "cells", "errors", "job", "network", "restored"]
 
 TUNING_SEED = 100
 UPDATES, BATCH = {"1d-8": 500, "1d-4": 500, "2d-36": 500}, 16
@@ -44,38 +42,6 @@ TASKS = {
 """Data, sensors along a side, those that a cell sees (None: all), and windows of the whole field."""
 
 CIRCUITS = ("circuit", "circuit, no entanglers", "exchanging circuit")
-
-
-def exchange_step(memory: int = 3, readout: int = 3) -> QuantumCircuit:
-    """A step whose memory takes up fresh qubits: RX RZ on the readout, partial swaps with the memory, readout again.
-
-    exp(-i theta (XX + YY) / 2), a partial swap, hands over part of the readout's fresh state.  A step that reaches
-    the memory only by gates that the readout *controls*, as in `rotation_step`, is unital: it keeps the
-    maximally mixed memory, is drawn to it, and forgets.
-    """
-    registers = [QuantumRegister(memory, "memory"), QuantumRegister(readout, "readout")]
-    (m, r), angles = registers, iter(ParameterVector("angle", 5 * readout + 4 * memory + 2 * readout - 2))
-    step = QuantumCircuit(*registers)
-    for qubit in r:
-        step.rx(next(angles), qubit)
-        step.rz(next(angles), qubit)
-    for control, target in zip(r, r[1:]):
-        step.crx(next(angles), control, target)
-    for k, qubit in enumerate(r):
-        swap = next(angles)
-        step.rxx(swap, m[k % memory], qubit)
-        step.ryy(swap, m[k % memory], qubit)
-    for qubit in m:
-        for rotation in (step.rz, step.rx, step.rz):
-            rotation(next(angles), qubit)
-    for control, target in zip(m, m[1:]):
-        step.crx(next(angles), control, target)
-    for k, qubit in enumerate(r):
-        step.crx(next(angles), m[(k + 1) % memory], qubit)
-    for qubit in r:
-        step.rz(next(angles), qubit)
-        step.rx(next(angles), qubit)
-    return step
 
 
 @cache

@@ -175,10 +175,11 @@ def distributions(given: dict, answer) -> None:
     assert state is None or torch.isfinite(torch.view_as_real(state)).all()
 
 
-def steps_of(angles: Callable[[int, int], int]):
+def steps_of(angles: Callable[..., int]):
     def right(given, step):
-        n = int(given["memory"]) + int(given["readout"])
-        assert step.num_qubits == n and len(step.parameters) == angles(n, int(given["layers"]))
+        memory, readout, *layers = (int(given[name]) for name in SIZES if name in given)
+        assert [register.size for register in step.qregs] == [memory, readout]
+        assert len(step.parameters) == angles(memory, readout, *layers)
 
     return right
 
@@ -455,13 +456,25 @@ TABLE = {
         q.rotation_step,
         lambda _: {"memory": 2, "readout": 1, "layers": 1},
         SIZES,
-        steps_of(lambda n, layers: layers * (7 * n - 1)),
+        steps_of(lambda m, r, layers: layers * (7 * (m + r) - 1)),
     ),
     "reuploading_step": Call(
         q.reuploading_step,
         lambda _: {"memory": 2, "readout": 1, "layers": 1},
         SIZES,
-        steps_of(lambda n, layers: layers * (5 * n if n > 2 else 7)),
+        steps_of(lambda m, r, layers: layers * (5 * (m + r) if m + r > 2 else 7)),
+    ),
+    "two_way_step": Call(
+        q.two_way_step,
+        lambda _: {"memory": 2, "readout": 1},
+        {name: SIZES[name] for name in ("memory", "readout")},
+        steps_of(lambda m, r: 8 * (m + r) - 2),
+    ),
+    "exchange_step": Call(
+        q.exchange_step,
+        lambda _: {"memory": 2, "readout": 1},
+        {name: SIZES[name] for name in ("memory", "readout")},
+        steps_of(lambda m, r: 4 * m + 7 * r - 2),
     ),
     "unroll": Call(
         q.unroll,

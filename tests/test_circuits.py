@@ -7,9 +7,9 @@ import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter, Qubit
 from qiskit.quantum_info import Operator
-from reference import registers
+from reference import evolve, places, registers
 
-from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
+from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
 from qrnn_helpers.layer import QuantumRecurrentLayer
 
 
@@ -38,10 +38,12 @@ def test_rotation_step_alternates_memory_and_readout(memory, readout, order):
     assert len(step.parameters) == 2 * (7 * len(qubits) - 1)
 
 
-@pytest.mark.parametrize("make", [rotation_step, reuploading_step])
-def test_angles_are_numbered_in_gate_order(make):
-    step = make(2, 2, layers=2)  # more than ten, so that order by name alone would scramble them
-    assert [i.operation.params[0] for i in step.data] == list(step.parameters)
+@pytest.mark.parametrize(
+    "step", [rotation_step(2, 2, layers=2), reuploading_step(2, 2, layers=2), two_way_step(2, 2), exchange_step(2, 2)]
+)
+def test_angles_are_numbered_in_gate_order(step):
+    """More than ten, so that order by name alone would scramble them."""
+    assert list(dict.fromkeys(i.operation.params[0] for i in step.data)) == list(step.parameters)
 
 
 @pytest.mark.parametrize("qubits, angles", [((1, 1), 7), ((2, 1), 15), ((2, 2), 20)])
@@ -54,6 +56,62 @@ def test_reuploading_step_has_all_three_axes(qubits, angles):
 
 def test_reuploading_ring_closes():
     assert names(reuploading_step(2, 1))[-3:] == ["crx m1 m0", "cry m1 m0", "crz m1 m0"]
+
+
+def test_two_way_step_leads_back():
+    assert names(two_way_step(2, 1))[9:13] == ["crx m0 r0", "crx r0 m1", "cry r0 m0", "cry m1 r0"]
+
+
+def test_exchange_step_swaps_partly():
+    """What lies between the readings, taken up by the readout, and its last rotations."""
+    taken, given = ["rx r0", "rz r0", "rx r1", "rz r1", "crx r0 r1"], ["rz r0", "rx r0", "rz r1", "rx r1"]
+    swaps = ["rxx m0 r0", "ryy m0 r0", "rxx m1 r1", "ryy m1 r1"]
+    memory = [f"{gate} {q}" for q in ("m0", "m1") for gate in ("rz", "rx", "rz")]
+    assert names(exchange_step(2, 2)) == taken + swaps + memory + ["crx m0 m1", "crx m1 r0", "crx m0 r1"] + given
+
+
+def sent(step: QuantumCircuit, angles: np.ndarray) -> np.ndarray:
+    """What a step makes of the identity on the memory: sum_r K_r K_r^+, which is 1 if the step is unital."""
+    size = 2 ** len(places(step, "memory"))
+    return size * evolve(step, angles[None], np.eye(size) / size)[1]
+
+
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 3), (3, 1), (2, 2), (3, 2)])
+def test_one_layer_of_rotation_step_is_unital(sizes):
+    """Two layers are not, nor the steps that act back on the memory: the reason why there are such steps."""
+    rng = np.random.default_rng(0)
+    for step, unital in (
+        (rotation_step(*sizes), True),
+        (rotation_step(*sizes, layers=2), False),
+        (two_way_step(*sizes), False),
+        (exchange_step(*sizes), False),
+    ):
+        moved = np.abs(sent(step, rng.uniform(0, 2 * np.pi, len(step.parameters))) - np.eye(2 ** sizes[0])).max()
+        assert moved < 1e-12 if unital else moved > 1e-3
+
+
+def test_one_layer_of_reuploading_step_is_unital_with_as_many_memory_qubits():
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 30)
+    np.testing.assert_allclose(sent(reuploading_step(3, 3), angles), np.eye(8), atol=1e-12)
+
+
+X, Z = np.array([[0, 1], [1, 0]]), np.diag([1, -1])
+
+
+@pytest.mark.parametrize("a, b", [(0.7, 0.4), (2.3, -1.1)])
+def test_formula_of_the_way_back(a, b):
+    angles = np.zeros(14)
+    angles[6:8] = a, b
+    half = np.sin(a / 2) ** 2 * np.sin(b / 2)
+    wanted = np.eye(2) + half * (np.sin(b / 2) * Z - np.cos(b / 2) * X)
+    np.testing.assert_allclose(sent(two_way_step(1, 1), angles), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("theta", [0.3, np.pi / 2])
+def test_a_lone_swap_is_amplitude_damping(theta):
+    angles = np.zeros(9)
+    angles[2] = theta
+    np.testing.assert_allclose(sent(exchange_step(1, 1), angles), np.eye(2) + np.sin(theta) ** 2 * Z, atol=1e-12)
 
 
 @pytest.mark.parametrize("memory_first", [True, False])
@@ -172,6 +230,8 @@ def test_what_is_no_circuit_is_refused(call):
         (lambda: rotation_step(0, 1), ValueError, "memory"),
         (lambda: rotation_step(1, -1), ValueError, "readout"),
         (lambda: reuploading_step(1, 1, layers=0), ValueError, "layers"),
+        (lambda: two_way_step(0, 1), ValueError, "memory"),
+        (lambda: exchange_step(1, 0), ValueError, "readout"),
         (lambda: rotation_step(1.5, 1), TypeError, "memory"),
         (lambda: reuploading_step(1, True), TypeError, "readout"),
         (lambda: unroll(rotation_step(1, 1), 0), ValueError, "time_steps"),

@@ -12,7 +12,7 @@ from reference import random_angles, registers
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from qrnn_helpers import ExactBackend, ShotBackend, backends, shots
-from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
+from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
 from qrnn_helpers.layer import QuantumRecurrentLayer
 from qrnn_helpers.limits import GATE_LIMIT, MEMORY_LIMIT
 from qrnn_helpers.program import StepProgram
@@ -65,6 +65,8 @@ def test_memory_is_refused_in_bytes(call, words):
         (lambda: rotation_step(10**6, 1), "memory, readout and layers .* got 1000000, 1 and 1, .* 7000006 gates"),
         (lambda: rotation_step(1, 10**12), "memory, readout and layers .*gates"),
         (lambda: reuploading_step(2, 2, layers=10**9), "memory, readout and layers .* 20000000000 gates"),
+        (lambda: two_way_step(10**6, 1), "memory and readout .* got 1000000 and 1, .* 8000006 gates"),
+        (lambda: exchange_step(1, 10**6), "memory and readout .* 8000002 gates"),
         (lambda: unroll(rotation_step(1, 1), 10**9), "time_steps .* got 1000000000, which needs 15000000000 gates"),
     ],
 )

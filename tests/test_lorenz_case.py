@@ -54,18 +54,6 @@ def test_without_entanglers_one_memory_qubit_stands_for_four():
     assert torch.allclose(*outcomes, atol=1e-12)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (2, 2), (3, 2), (4, 4)])
-def test_a_mixed_memory_stays_mixed_in_the_one_way_chain_alone(sizes):
-    generator = torch.Generator().manual_seed(0)
-    for step, unital in ((rotation_step(*sizes), True), (case.two_way_step(*sizes), False)):
-        program = QRNN(1, 1, step, dtype=torch.float64, seed=0).layer.program
-        angles = 6.28 * torch.rand(4, len(program.occurrences), generator=generator, dtype=torch.float64)
-        kraus = program.isometries(angles, torch.complex128)
-        unit = torch.eye(2 ** sizes[0], dtype=torch.complex128)
-        assert torch.allclose((kraus.mH @ kraus).sum(1), unit.expand(4, *unit.shape))  # it keeps the trace
-        assert torch.allclose((kraus @ kraus.mH).sum(1), unit.expand(4, *unit.shape)) == unital
-
-
 def test_purity_of_the_memory():
     network = case.built("circuit", seed=0)
     x = case.windows().run[0][:, :80]

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from qrnn_helpers import QuantumRecurrentLayer, ks22, observer, reuploading_step, rotation_step, score
+from qrnn_helpers import ks22, observer, score
 from qrnn_helpers.observers import in_cells
 from qrnn_helpers.regressions import linear
-from qrnn_helpers.sensing import CIRCUITS, JOBS, KINDS, errors, exchange_step, network, start_linear
+from qrnn_helpers.sensing import CIRCUITS, JOBS, KINDS, errors, network, start_linear
 
 PARTS = ("train", "validation", "test")
 
@@ -94,24 +94,3 @@ def test_stored_rows_are_whole():
         assert len(found["steps"][0]) == 30
         for test, steps in zip(found["test"], found["steps"]):
             assert np.sqrt(np.mean(np.square(steps[10:]))) == pytest.approx(test, rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("step", "unital"),
-    [
-        (rotation_step(3, 3), True),
-        (rotation_step(4, 2), True),
-        (reuploading_step(3, 3), True),
-        (rotation_step(3, 3, layers=2), False),
-        (exchange_step(), False),
-        (exchange_step(2, 3), False),
-    ],
-)
-def test_which_steps_keep_the_mixed_memory(step, unital):
-    """A readout that only controls the memory leaves white noise as it is, for any angles."""
-    layer, rng = QuantumRecurrentLayer(step), torch.Generator().manual_seed(0)
-    size = 2**layer.program.memory
-    mixed = torch.eye(size, dtype=torch.complex128).expand(4, size, size) / size
-    angles = 3 * torch.randn(4, 2, step.num_parameters, generator=rng, dtype=torch.float64)
-    moved = (layer(angles, mixed)[1] - mixed).abs().amax((1, 2))
-    assert (moved < 1e-13).all() if unital else (moved > 1e-4).all()
