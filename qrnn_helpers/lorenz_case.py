@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .backends import ExactBackend, advance, ground
+from .backends import ExactBackend, advance, ground, kraus_operators
 from .circuits import rotation_step, two_way_step
 from .data import lorenz_series
 from .estimators import SPSA, FiniteDifference, GradientEstimator, ParameterShift
@@ -26,6 +26,8 @@ from .layer import QRNN
 from .longruns import Job, main, state_from, state_to
 from .lorenz_observer import LorenzObserver, lorenz_observer
 from .networks import without_entanglers
+from .program import StepProgram
+from .readouts import OneStep
 from .recurrent import GRU, RNN
 from .regressions import ridge
 from .rivals import TUNING_SEED, Rival, rivals
@@ -361,24 +363,17 @@ class Simulated(GradientEstimator):
 
 
 @torch.no_grad()
-def variance(program, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Variance (batch,) of one run's weighted readout W = sum_t w_t(r_t), over the joint distribution of all steps.
+def variance(
+    program: StepProgram, angles: torch.Tensor, weights: torch.Tensor, dtype: torch.dtype = torch.complex64
+) -> torch.Tensor:
+    """Variance (batch,) of one run's weighted readout sum_t w_t(r_t), over the joint distribution of all steps.
 
-    With A and B the memory's states weighted by W and W**2, one step maps W to W + w(r) on the branch of r:
-    A' = sum_r K_r (A + w rho) K_r^dagger and B' = sum_r K_r (B + 2 w A + w**2 rho) K_r^dagger.
+    `OneStep` gives its moments, as of a circuit that differs from itself nowhere: the first step is put back as it is.
     """
-    kraus = program.isometries(program.gate_angles(angles).flatten(0, 1), torch.complex64)
-    kraus = kraus.unflatten(0, angles.shape[:2])
-    rho = ground(program, len(angles), torch.complex64, angles.device)
-    first, second = torch.zeros_like(rho), torch.zeros_like(rho)
-    for t in range(angles.shape[1]):
-        branch = [kraus[:, t] @ part[:, None] @ kraus[:, t].mH for part in (rho, first, second)]
-        w = weights[:, t, :, None, None].to(branch[0])
-        second = (branch[2] + 2 * w * branch[1] + w.square() * branch[0]).sum(1)
-        first = (branch[1] + w * branch[0]).sum(1)
-        rho = branch[0].sum(1)
-    mean, square = (part.diagonal(dim1=-2, dim2=-1).sum(-1).real for part in (first, second))
-    return (square - mean.square()).to(angles.dtype)
+    kraus = kraus_operators(program, program.gate_angles(angles), dtype)
+    ends = OneStep(kraus, weights, ground(program, len(angles), dtype, angles.device), causal=True, second=True)
+    mean, square = ends.moments(0, kraus[None, :, 0])
+    return (square - mean.square())[0].to(angles.dtype)
 
 
 def method_model(method: str, seed: int) -> QRNN:

@@ -72,7 +72,9 @@ def test_variance_against_all_histories():
         read = sum(float(weights[0, t, r]) for t, r in enumerate(outcomes))
         moments += float(state.abs().square().sum()) * np.array([1, read, read**2])
     assert moments[0] == pytest.approx(1)
-    assert float(case.variance(program, angles, weights)) == pytest.approx(moments[2] - moments[1] ** 2, rel=1e-4)
+    for dtype, tolerance in ((torch.complex128, 1e-12), (torch.complex64, 1e-4)):
+        found = case.variance(program, angles, weights, dtype)
+        assert float(found) == pytest.approx(moments[2] - moments[1] ** 2, rel=tolerance)
 
 
 @pytest.mark.parametrize("method", [FiniteDifference(0.1), ParameterShift(causal=False)])
