@@ -75,6 +75,14 @@ def joint(step: QuantumCircuit, angles: np.ndarray) -> np.ndarray:
     return np.array([np.trace(s).real for s in states])
 
 
+def shot_variance(step: QuantumCircuit, angles: np.ndarray, weights: np.ndarray, first: int = 0) -> float:
+    """sigma**2: variance of one shot's readout sum_t w[t, r_t], t >= first; weights (time, 2**readout)."""
+    chances = joint(step, angles)
+    outcomes = np.array(np.unravel_index(np.arange(len(chances)), [len(row) for row in weights])).T
+    values = sum(weights[t][outcomes[:, t]] for t in range(first, len(weights)))
+    return float(chances @ values**2 - (chances @ values) ** 2)
+
+
 def history_numbers(outcomes: np.ndarray, size: int) -> np.ndarray:
     """Outcomes (..., time) -> the number of each history in the order of `joint`."""
     return outcomes @ size ** np.arange(outcomes.shape[-1])[::-1]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
-from reference import chi_square, joint, random_angles, random_state, registers, step_circuits
+from reference import chi_square, random_angles, random_state, registers, shot_variance, step_circuits
 from test_gradients import A, Exponential, gradient, problem, sandwiched
 
 from qrnn_helpers import (
@@ -46,20 +46,6 @@ def all_draws(step, angles, weights, **options) -> torch.Tensor:
     """The estimates of one sample for every single coordinate, (time * G, time, P)."""
     count = angles.shape[1] * len(StepProgram(step).occurrences)
     return gradient(step, angles.repeat(count, 1, 1), weights, gradient=EveryPlace(), **options)
-
-
-def histories(step, angles) -> tuple[np.ndarray, np.ndarray]:
-    """Probability of every history of a (2-outcome) step circuit, and its outcomes (histories, time)."""
-    time = len(angles)
-    outcomes = np.array(np.unravel_index(np.arange(2**time), [2] * time)).T
-    return joint(step, angles), outcomes
-
-
-def shot_variance(step, angles, weights, first=0) -> float:
-    """sigma**2: variance of one shot's weighted readout sum_t w[t, r_t] over the outputs from ``first`` on."""
-    chances, outcomes = histories(step, angles)
-    values = sum(weights[t][outcomes[:, t]] for t in range(first, len(angles)))
-    return float(chances @ values**2 - (chances @ values) ** 2)
 
 
 def variance_agrees(found: torch.Tensor, wanted: float) -> None:
