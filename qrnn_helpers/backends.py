@@ -18,6 +18,7 @@ from qiskit.transpiler import PassManager
 
 from .checks import check_one_of, check_tensor
 from .circuits import unroll
+from .evolution import advance, evolve
 from .limits import MEMORY_LIMIT, check_bytes
 from .program import StepProgram
 from .readouts import OneStep
@@ -161,13 +162,24 @@ class ExactBackend(Backend):
         return f"ExactBackend(dtype={self.dtype})"
 
     def run(self, program, gate_angles, state=None):
-        kraus = kraus_operators(program, gate_angles, self.dtype)
-        rho = self._start(program, gate_angles, state)
-        probabilities = []
-        for step in kraus.unbind(1):
-            outcome, rho = advance(step, rho)
-            probabilities.append(outcome)
-        return torch.stack(probabilities, 1).to(gate_angles.dtype), rho
+        (batch, time_steps, _), dtype = gate_angles.shape, self.dtype
+        check_room(program, gate_angles, dtype)
+        if state is not None:
+            rho = check_state("state", state, batch, 2**program.memory).to(dtype)
+            probabilities, rho = evolve(
+                program.growth, program.prepared(gate_angles.flatten(0, 1), dtype), rho, (batch, time_steps)
+            )
+            return probabilities.to(gate_angles.dtype), rho
+        # The first step starts from one state, |0...0>: one column of its isometries will do.
+        one = torch.ones(batch, 1, 1, dtype=dtype, device=gate_angles.device)
+        first, rho = evolve(
+            program.ground_growth, program.prepared(gate_angles[:, 0], dtype, ground=True), one, (batch, 1)
+        )
+        if time_steps == 1:
+            return first.to(gate_angles.dtype), rho
+        prepared = program.prepared(gate_angles[:, 1:].flatten(0, 1), dtype)
+        rest, rho = evolve(program.growth, prepared, rho, (batch, time_steps - 1))
+        return torch.cat([first, rest], 1).to(gate_angles.dtype), rho
 
     def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):
         kraus = kraus_operators(program, gate_angles, self.dtype, more=replaced.shape[:2].numel())
@@ -227,16 +239,12 @@ def refuse_state(backend: Backend, state: torch.Tensor | None) -> None:
         raise ValueError(f"state must be None on {name}, which cannot show a memory state; got a tensor")
 
 
-def advance(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """One step of the channel: outcome probabilities (..., R) and the next rho (..., M, M).
-
-    Kraus operators (..., R, M, M) and rho (..., M, M) broadcast over their leading dimensions.
-    """
-    rows = kraus.transpose(-3, -2)  # [out, r, in], as isometries are stored
-    moved = (rows.flatten(-3, -2) @ rho).reshape(torch.broadcast_shapes(rows.shape, (*rho.shape[:-2], 1, 1, 1)))
-    probabilities = (torch.view_as_real(moved) * torch.view_as_real(rows)).sum((-4, -2, -1))
-    # sum over r and j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
-    return probabilities, moved.flatten(-2) @ rows.flatten(-2).mH
+def check_room(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype) -> None:
+    """Refuse circuits whose value and gradient would need more than the memory limit."""
+    graph = torch.is_grad_enabled() and gate_angles.requires_grad
+    what = f"shape ({gate_angles.shape[0]}, {gate_angles.shape[1]}, ...) on {program.memory} + {program.readout} qubits"
+    needed = program.evolution_bytes(gate_angles.shape[:2].numel(), dtype, graph)
+    check_bytes("angles", needed, what + " with what the gradient needs" * graph)
 
 
 def replaced_operators(program: StepProgram, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -253,9 +261,8 @@ def kraus_operators(program: StepProgram, gate_angles: torch.Tensor, dtype: torc
     ``more``: isometries that the caller will need beside these; all together are held to the memory limit.
     """
     batch, time_steps, _ = gate_angles.shape
-    graph = torch.is_grad_enabled() and gate_angles.requires_grad
     what = f"shape ({batch}, {time_steps}, ...) on {program.memory} + {program.readout} qubits"
-    what += f" and {more} variants" * (more > 0) + " with what the gradient needs" * graph
-    check_bytes("angles", program.bytes(batch * time_steps + more, dtype, graph), what)
+    what += f" and {more} variants" * (more > 0)
+    check_bytes("angles", program.bytes(batch * time_steps + more, dtype), what)
     kraus = program.isometries(gate_angles.flatten(0, 1), dtype)
     return kraus.expand(batch * time_steps, *kraus.shape[1:]).unflatten(0, (batch, time_steps))

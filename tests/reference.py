@@ -5,6 +5,8 @@ operator; its measurement and reset are the operators |0><r| on the readout qubi
 outcome, applied to the density matrix of *all* qubits.
 """
 
+import weakref
+
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit import library as lib
 from qiskit.quantum_info import DensityMatrix, Operator, random_unitary
 from scipy.stats import chisquare
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from qrnn_helpers.estimators import Autograd, ParameterShift
 from qrnn_helpers.layer import QuantumRecurrentLayer
@@ -206,3 +209,25 @@ def slopes_agree(step: QuantumCircuit, angles: torch.Tensor, seed: int = 1, atol
         found.append(leaf.grad)
     if found[0] is not None:
         torch.testing.assert_close(found[1], found[0], rtol=0, atol=atol)
+
+
+class Peak(TorchDispatchMode):
+    """Largest number of bytes that tensors made inside held at one time."""
+
+    def __init__(self):
+        super().__init__()
+        self.live, self.now, self.most = {}, 0, 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            storage = tensor.untyped_storage() if isinstance(tensor, torch.Tensor) else None
+            if storage is not None and storage._cdata not in self.live:
+                self.live[storage._cdata] = storage.nbytes()
+                self.now += storage.nbytes()
+                self.most = max(self.most, self.now)
+                weakref.finalize(storage, self._freed, storage._cdata)
+        return result
+
+    def _freed(self, key: int) -> None:
+        self.now -= self.live.pop(key, 0)

@@ -1,0 +1,200 @@
+"""Value and gradient of a measured-and-reset circuit without keeping its isometries.
+
+Forward, a few samples and steps at a time: isometries K_r grow from the matrices of the blocks, are used for
+
+    p(r) = tr K_r rho K_r^+,    rho' = sum_r K_r rho K_r^+,
+
+and are forgotten; what stays is the memory state before every step.  Backward they grow again, and with A' = dL/drho'
+(Hermitian) and w_r = dL/dp(r)
+
+    dL/dK_r* = 2 (w_r + A') K_r rho,    A = sum_r K_r^+ (w_r + A') K_r :
+
+five products of the size of an isometry in all, where recording every operation takes six and much memory traffic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from .growth import Growth
+from .matrices import Matrices
+
+__all__ = ["advance", "evolve", "prepare"]
+
+
+def prepare(matrices: Matrices, growth: Growth, gate_angles: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
+    """What isometries grow from, for gate angles (N, G): matrices (N or 1, ...), differentiable twice."""
+    if torch.is_grad_enabled() and gate_angles.requires_grad:
+        return list(_Prepare.apply(matrices, growth, gate_angles, dtype))
+    return growth.prepare(matrices(gate_angles, dtype), torch.ones((), dtype=dtype, device=gate_angles.device))
+
+
+def evolve(
+    growth: Growth, prepared: list[torch.Tensor], rho: torch.Tensor, shape: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities (batch, time, R) and the last memory state (batch, M, M), differentiable twice.
+
+    ``prepared`` (batch * time or 1, ...), ``rho`` (batch, in, in) the start, ``shape`` (batch, time).
+    """
+    return _Evolve.apply(growth, shape, rho, *prepared)
+
+
+def advance(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step of the channel: outcome probabilities (..., R) and the next rho (..., M, M).
+
+    Kraus operators (..., R, M, M) and rho (..., M, M) broadcast over their leading dimensions.
+    """
+    rows = kraus.transpose(-3, -2)  # [out, r, in], as isometries are stored
+    moved = (rows.flatten(-3, -2) @ rho).reshape(torch.broadcast_shapes(rows.shape, (*rho.shape[:-2], 1, 1, 1)))
+    probabilities = (torch.view_as_real(moved) * torch.view_as_real(rows)).sum((-4, -2, -1))
+    # sum over r and j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
+    return probabilities, moved.flatten(-2) @ rows.flatten(-2).mH
+
+
+class _Prepare(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, matrices, growth, gate_angles, dtype):
+        ctx.matrices, ctx.growth, ctx.dtype, ctx.tapes = matrices, growth, dtype, ([], [])
+        ctx.save_for_backward(gate_angles)
+        one = torch.ones((), dtype=dtype, device=gate_angles.device)
+        blocks = matrices(gate_angles, dtype, ctx.tapes[0])
+        prepared = growth.prepare(blocks, one, ctx.tapes[1])
+        ctx.mark_non_differentiable(*(part for part in prepared if len(part) != len(gate_angles)))
+        ctx.set_materialize_grads(False)
+        return tuple(prepared)
+
+    @staticmethod
+    def backward(ctx, *slopes):
+        (gate_angles,) = ctx.saved_tensors
+        if all(slope is None for slope in slopes):
+            return None, None, None, None
+        if torch.is_grad_enabled():  # slopes of slopes are asked for: record every operation
+            one = torch.ones((), dtype=ctx.dtype, device=gate_angles.device)
+            prepared = ctx.growth.prepare(ctx.matrices(gate_angles, ctx.dtype), one)
+            pairs = [(part, slope) for part, slope in zip(prepared, slopes) if slope is not None]
+            parts, slopes = zip(*pairs)
+            return None, None, *torch.autograd.grad(parts, gate_angles, slopes, create_graph=True), None
+        turned = [slope if slope is None else slope.conj().resolve_conj() for slope in slopes]
+        found = ctx.growth.unprepare(turned, ctx.tapes[1])
+        return None, None, ctx.matrices.pull_back(found, ctx.tapes[0], gate_angles), None
+
+
+class _Evolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, growth, shape, rho, *prepared):
+        states = rho.new_empty(shape[1], *rho.shape)
+        probabilities = rho.new_empty(*shape, growth.shape[1], dtype=rho.real.dtype)
+        final = rho.new_empty(shape[0], growth.shape[0], growth.shape[0])
+        for samples, spans in _portions(growth, shape, rho):
+            state = rho[samples]
+            for steps in spans:
+                rows = _rows(growth, _part(prepared, shape, samples, steps), state, len(steps))
+                turned, work = rows.conj().resolve_conj(), rows.new_empty(2, *rows.shape[1:])
+                for i, t in enumerate(steps):
+                    states[t, samples] = state
+                    probabilities[samples, t], state = _advance(rows[i], turned[i], state, work)
+            final[samples] = state
+        ctx.save_for_backward(rho, states, *prepared)
+        ctx.growth, ctx.shape = growth, shape
+        ctx.set_materialize_grads(False)
+        return probabilities, final
+
+    @staticmethod
+    def backward(ctx, slopes, final):
+        rho, states, *prepared = ctx.saved_tensors
+        if torch.is_grad_enabled():  # slopes of slopes are asked for: record every operation
+            return None, None, *_recorded_slopes(ctx, rho, prepared, slopes, final)
+        growth, shape = ctx.growth, ctx.shape
+        found = [torch.zeros_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
+        start = torch.empty_like(rho)
+        for samples, spans in _portions(growth, shape, rho):
+            ahead = None if final is None else (final[samples].conj() + final[samples].mT) / 2
+            for steps in reversed(spans):
+                own = None if slopes is None else slopes[samples, steps.start : steps.stop]
+                before = states[steps.start : steps.stop, samples]
+                parts = _part(prepared, shape, samples, steps)
+                ahead = _back(growth, parts, before, own, ahead, _part(found, shape, samples, steps, views=True))
+            start[samples] = 0 if ahead is None else ahead.conj()
+        return None, None, start, *found
+
+
+def _advance(rows, turned, rho, work) -> tuple[torch.Tensor, torch.Tensor]:
+    """`advance` for operators (batch, out, r, in) and their conjugates, in the tensors ``work``."""
+    moved, product = work
+    torch.bmm(rows.flatten(1, 2), rho, out=moved.flatten(1, 2))
+    torch.mul(torch.view_as_real(moved), torch.view_as_real(rows), out=torch.view_as_real(product))
+    probabilities = torch.view_as_real(product).flatten(3).sum(-1).sum(1)
+    return probabilities, moved.flatten(2) @ turned.flatten(2).mT
+
+
+def _back(growth, parts, states, slopes, ahead, found) -> torch.Tensor | None:
+    """Put the slopes along the matrices of some steps in ``found``; return A before them, given A after.
+
+    Everything is carried as its complex conjugate, A* = A^T and dL/dK, so that only K* is formed, and only once.
+    """
+    tape: list = []
+    rows = _rows(growth, parts, states[0], len(states), tape)
+    turned, gradient, beyond = rows.conj().resolve_conj(), rows.new_empty(rows.shape), rows.new_empty(rows.shape[1:])
+    for t in reversed(range(len(states))):
+        if ahead is None:
+            beyond.zero_()
+        else:
+            torch.bmm(ahead, turned[t].flatten(2), out=beyond.flatten(2))
+        if slopes is not None:
+            weights = slopes[:, t, None, :, None, None]
+            torch.view_as_real(beyond).addcmul_(torch.view_as_real(turned[t]), weights)
+        torch.bmm(beyond.flatten(1, 2), 2 * states[t].mT, out=gradient[t].flatten(1, 2))
+        ahead = rows[t].flatten(1, 2).mT @ beyond.flatten(1, 2)
+    wanted = [place is not None for place in found]
+    for place, slope in zip(found, growth.pull_back(parts, tape, gradient.flatten(0, 1), wanted)):
+        if place is not None:
+            torch.conj_physical(slope.view(place.shape), out=place)
+    return ahead
+
+
+def _recorded_slopes(ctx, rho, prepared, slopes, final) -> tuple[torch.Tensor | None, ...]:
+    """Slopes that can be differentiated again."""
+    batch, time_steps = ctx.shape
+    parts = _part(prepared, ctx.shape, slice(0, batch), range(time_steps))
+    rows = _rows(ctx.growth, parts, rho, time_steps)
+    state, probabilities = rho, []
+    for own in rows.unbind(0):
+        outcome, state = advance(own.transpose(1, 2), state)
+        probabilities.append(outcome)
+    results = [torch.stack(probabilities, 1), state]
+    given = [(result, slope) for result, slope in zip(results, (slopes, final)) if slope is not None]
+    inputs = [(i, x) for i, x in enumerate([rho, *prepared]) if x.requires_grad]
+    outputs, weights = zip(*given)
+    found = torch.autograd.grad(outputs, [x for _, x in inputs], weights, create_graph=True, allow_unused=True)
+    places = dict(zip((i for i, _ in inputs), found))
+    return tuple(places.get(i) for i in range(1 + len(prepared)))
+
+
+def _portions(growth: Growth, shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[slice, list[range]]]:
+    """Which samples and steps to work on at a time: slices of the batch, each with ranges of steps in order."""
+    (batch, time_steps), together = shape, growth.portion(like)
+    width, length = min(batch, together), max(1, together // max(1, batch))
+    spans = [range(t, min(t + length, time_steps)) for t in range(0, time_steps, length)]
+    for first in range(0, batch, max(1, width)):
+        yield slice(first, min(first + width, batch)), spans
+
+
+def _part(matrices, shape, samples: slice, steps: range, views: bool = False) -> list[torch.Tensor | None]:
+    """Of matrices (batch * time, ...) those of some samples and steps, time first; constant ones as they are."""
+    count, parts = shape[0] * shape[1], []
+    for matrix in matrices:
+        if matrix is not None and len(matrix) == count:
+            matrix = matrix.unflatten(0, shape)[samples, steps.start : steps.stop].transpose(0, 1)
+            matrix = matrix if views else matrix.flatten(0, 1)
+        parts.append(matrix)
+    return parts
+
+
+def _rows(
+    growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int, tape: list | None = None
+) -> torch.Tensor:
+    """Isometries (steps, batch, out, r, in) for a batch of memory states."""
+    rows = growth(parts, rho.new_ones(()), tape=tape)
+    return rows.expand(steps * len(rho), *growth.shape).unflatten(0, (steps, len(rho)))

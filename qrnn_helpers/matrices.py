@@ -1,0 +1,167 @@
+"""The matrices of all blocks for all rows of angles: blocks of one shape are worked out together.
+
+For N rows of gate angles a factor is sum_c exp(-i phase[c, N]) terms[c]: two small matrix products and one sine and
+cosine for all factors that have equally many terms.  Blocks whose products run alike are then multiplied together,
+so that the number of calls does not grow with the number of qubits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import torch
+
+from .fusion import Block, Factor
+
+__all__ = ["Matrices"]
+
+
+@dataclass(eq=False)
+class Alike:
+    """Factors with matrices of one size and equally many terms, S of them."""
+
+    gates: np.ndarray
+    """(S, L): the occurrences in each, filled up with 0 where the rates are 0"""
+    rates: np.ndarray
+    """(S, C, L), with the sign of exp(-i ...)"""
+    terms: np.ndarray
+    """(S, d * d, C)"""
+    sizes: list[int]
+    """How many of them are used at one place of one shape of block, in order"""
+
+
+class Matrices:
+    """Compiled: gate angles (N, G) -> a list of the blocks' matrices (N, d, d), or (1, d, d) if constant."""
+
+    def __init__(self, blocks: list[Block]):
+        self.blocks, shapes = blocks, {}
+        for number, block in enumerate(blocks):
+            if not block.constant:
+                pieces = [_filled(piece) for piece in block.pieces]
+                shapes.setdefault(tuple(tuple(map(_kind, piece)) for piece in pieces), []).append((number, pieces))
+        self._shapes = {shape: [number for number, _ in members] for shape, members in shapes.items()}
+        factors: dict[tuple[int, int], list[list[Factor]]] = {}
+        for shape, members in shapes.items():
+            for k, kinds in enumerate(shape):
+                for side, kind in enumerate(kinds):
+                    factors.setdefault(kind, []).append([pieces[k][side] for _, pieces in members])
+        self._alike = {kind: _alike(lists) for kind, lists in factors.items()}
+        self._kept: dict = {}
+
+    def __call__(self, gate_angles: torch.Tensor, dtype: torch.dtype, tape: list | None = None) -> list[torch.Tensor]:
+        """``tape`` takes what `pull_back` will need."""
+        constants, alike = self._tensors(dtype, gate_angles.device)
+        by_gate = gate_angles.T.to(torch.empty((), dtype=dtype).real.dtype).contiguous()
+        waves = {kind: _waves(by_gate, gates, rates) for kind, (gates, rates, _) in alike.items()}
+        sums = {kind: (alike[kind][2] @ wave).split(self._alike[kind].sizes) for kind, wave in waves.items()}
+        found, rest, met = list(constants), {kind: iter(parts) for kind, parts in sums.items()}, []
+        for shape, numbers in self._shapes.items():
+            pieces = [[next(rest[kind]) for kind in kinds] for kinds in shape]
+            matrices = [_square(piece[0] if len(piece) == 1 else _kron(*piece)) for piece in pieces]
+            products = list(accumulate(matrices, lambda product, matrix: matrix @ product))
+            met.append((pieces, matrices, products))
+            for number, matrix in zip(numbers, products[-1].unbind(0)):
+                found[number] = matrix
+        if tape is not None:
+            tape += [waves, met]
+        return found
+
+    def pull_back(self, slopes: list[torch.Tensor | None], tape: list, gate_angles: torch.Tensor) -> torch.Tensor:
+        """Slopes along the blocks' matrices (as complex conjugates) -> slopes along the gate angles (N, G)."""
+        waves, met = tape
+        by_kind: dict[tuple[int, int], list[torch.Tensor]] = {kind: [] for kind in waves}
+        for (shape, numbers), (pieces, matrices, products) in zip(self._shapes.items(), met):
+            given = [slopes[number] for number in numbers]
+            slope = torch.stack([torch.zeros_like(products[-1][0]) if one is None else one for one in given])
+            found = []
+            for matrix, before in zip(reversed(matrices), [*products[-2::-1], None]):
+                found.append(slope if before is None else slope @ before.mT)
+                slope = matrix.mT @ slope
+            for kinds, piece, own in zip(shape, pieces, reversed(found)):
+                own = own.flatten(-2).mT
+                for kind, part in zip(kinds, [own] if len(kinds) == 1 else _kron_slopes(own, *piece)):
+                    by_kind[kind].append(part)
+        found = torch.zeros_like(gate_angles.T)
+        for kind, wave in waves.items():
+            places, rates, terms = self._tensors(wave.dtype, wave.device)[1][kind]
+            phases = -((terms.mT @ torch.cat(by_kind[kind])) * wave).imag
+            found.index_add_(0, places, (rates.mT @ phases).flatten(0, 1).to(found.dtype))
+        return found.T
+
+    @property
+    def numbers(self) -> int:
+        """Complex numbers that one row takes, with what `pull_back` needs."""
+        sums = sum(len(a.terms) * (a.terms.shape[1] + 3 * a.terms.shape[2]) for a in self._alike.values())
+        products = sum(
+            (2 * len(b.pieces) - 1) * 4 ** (len(b.qubits) - len(b.bits)) for b in self.blocks if not b.constant
+        )
+        return sums + products
+
+    def _tensors(self, dtype: torch.dtype, device) -> tuple[list, dict]:
+        """Constant blocks and kinds of factors, as tensors."""
+        key = (dtype, device)
+        if key not in self._kept:
+            real = torch.empty((), dtype=dtype).real.dtype
+            constants = [b.constant and torch.tensor(b.matrix, dtype=dtype, device=device)[None] for b in self.blocks]
+            alike = {
+                kind: (
+                    torch.tensor(a.gates.ravel(), device=device),
+                    torch.tensor(a.rates, dtype=real, device=device),
+                    torch.tensor(a.terms, dtype=dtype, device=device),
+                )
+                for kind, a in self._alike.items()
+            }
+            self._kept[key] = constants, alike
+        return self._kept[key]
+
+
+def _filled(piece: tuple[Factor | None, ...]) -> tuple[Factor, ...]:
+    """An identity where one of two qubits has no gate, as many terms as the other has: one shape for both cases."""
+    if None not in piece:
+        return piece
+    given = piece[0] or piece[1]
+    idle = Factor((), np.zeros((len(given.rates), 0)), np.zeros_like(given.terms))
+    idle.terms[0] = np.eye(2)
+    return tuple(factor or idle for factor in piece)
+
+
+def _kind(factor: Factor) -> tuple[int, int]:
+    return factor.terms.shape[1], len(factor.rates)
+
+
+def _alike(lists: list[list[Factor]]) -> Alike:
+    """All factors of a kind, list after list."""
+    factors = [factor for members in lists for factor in members]
+    longest = max(1, *(len(f.gates) for f in factors))
+    gates = np.array([[*f.gates, *[0] * (longest - len(f.gates))] for f in factors])
+    rates = np.stack([np.pad(-f.rates, ((0, 0), (0, longest - len(f.gates)))) for f in factors])
+    terms = np.stack([f.terms.reshape(len(f.terms), -1).T for f in factors])
+    return Alike(gates, rates, terms, [len(members) for members in lists])
+
+
+def _waves(by_gate: torch.Tensor, gates: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+    """exp(i rates[c] theta) for angles (G, N), as (S, C, N)."""
+    phases = rates @ by_gate[gates].unflatten(0, (rates.shape[0], -1))
+    return torch.complex(phases.cos(), phases.sin())
+
+
+def _square(entries: torch.Tensor) -> torch.Tensor:
+    """(S, d * d, N) -> (S, N, d, d)."""
+    size = round(entries.shape[1] ** 0.5)
+    return entries.transpose(1, 2).unflatten(-1, (size, size))
+
+
+def _kron(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
+    """Kronecker products of 2 x 2 matrices (S, 4, N), as (S, 16, N)."""
+    high, low = (matrix.unflatten(1, (2, 2)) for matrix in (high, low))
+    return (high[:, :, None, :, None] * low[:, None, :, None, :]).flatten(1, 4)
+
+
+def _kron_slopes(slope: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slopes along the factors (S, 4, N) of a Kronecker product, from that along the product (S, 16, N)."""
+    slope = slope.unflatten(1, (2, 2, 2, 2))
+    high, low = (matrix.unflatten(1, (2, 2)) for matrix in (high, low))
+    of_high = (slope * low[:, None, :, None, :]).sum((2, 4))
+    return of_high.flatten(1, 2), (slope * high[:, :, None, :, None]).sum((1, 3)).flatten(1, 2)
