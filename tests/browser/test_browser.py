@@ -37,7 +37,7 @@ FLAGS = [
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 #: Notebook with a live panel, and how to find the panel's parts in JupyterLab.
-PANELS = [("10_training", ".jp-OutputArea .widget-html img")]
+PANELS = [("11_training", ".jp-OutputArea .widget-html img")]
 
 
 def browser_path() -> str | None:
