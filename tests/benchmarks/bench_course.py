@@ -1,0 +1,60 @@
+"""Whole sequences of measured and reset steps: exact, in shots, and by the shift rule, against Aer.
+
+course: 4 + 4 qubits, 20 steps; small: 2 + 2 qubits, 8 steps.
+"""
+
+import peers
+import pytest
+import torch
+from cases import SHIFTED, SHOTS, agree, agree_in_shots, agree_in_slopes, by_shifts, inputs, value_and_gradient
+
+from qrnn_helpers import QuantumRecurrentLayer, ShotBackend, rotation_step
+
+COURSE, SMALL = (rotation_step(4, 4), 20), (rotation_step(2, 2), 8)
+SIZES = {"course": COURSE, "small": SMALL}
+
+
+@pytest.mark.parametrize("precision", [64, 128])
+def bench_exact(measure, precision):
+    step, time_steps = COURSE
+    angles, weights = inputs(step, 16, time_steps)
+    exact = value_and_gradient(step, angles, weights, torch.complex128)
+    call = value_and_gradient(step, angles, weights, getattr(torch, f"complex{precision}"))
+    agree(call(), exact())
+    measure(f"course/exact-complex{precision}", call, "sequence", per=16, note="value and gradient", seconds=3)
+
+
+def bench_shots(measure):
+    step, time_steps = COURSE
+    angles, _ = inputs(step, 16, time_steps)
+    layer = QuantumRecurrentLayer(step, backend=ShotBackend(SHOTS, 0, torch.complex64))
+    agree_in_shots(layer(angles.float())[0], QuantumRecurrentLayer(step)(angles)[0])
+    call = lambda: layer(angles.float())  # noqa: E731
+    measure("course/shots", call, "sequence", per=16, note=f"forward, {SHOTS} shots", seconds=3)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def bench_aer(measure, size):
+    step, time_steps = SIZES[size]
+    angles, _ = inputs(step, 20, time_steps)
+    call = peers.aer(step, angles)
+    agree_in_shots(call(), QuantumRecurrentLayer(step)(angles)[0])
+    note = f"forward, {SHOTS} shots, one PUB with 20 bindings, transpiled once at level 1"
+    measure(f"{size}/aer", call, "circuit", per=20, note=note, rounds=3)
+
+
+@pytest.mark.parametrize("kind", SHIFTED)
+@pytest.mark.parametrize("size", SIZES)
+def bench_shift_rule(measure, size, kind):
+    step, time_steps = SIZES[size]
+    angles, weights = inputs(step, 1, time_steps)
+    call = by_shifts(step, angles, weights, kind)
+    (_, slopes), (_, exact) = call(), value_and_gradient(step, angles, weights, torch.complex128)()
+    if kind == "exact":
+        agree([slopes], [exact])
+    else:
+        moments = by_shifts(step, angles, weights, "moments")
+        agree_in_slopes(slopes, exact, torch.stack([moments()[1] for _ in range(64)]))
+    circuits = QuantumRecurrentLayer(step).update_circuits(1, time_steps)
+    note = f"shift rule of one sequence on {circuits} circuits"
+    measure(f"{size}/shift-{kind}", call, "gradient", note=note, rounds=3 if size + kind == "courseshots" else None)

@@ -1,0 +1,67 @@
+"""How far the exact engine is from the matrix products that it cannot do without: 4 + 4 qubits, 20 steps, batch 32."""
+
+import torch
+from cases import agree, inputs, value_and_gradient
+
+from qrnn_helpers import rotation_step
+from qrnn_helpers.growth import Growth
+from qrnn_helpers.program import StepProgram
+
+BATCH, TIME, LARGE = 32, 20, 512
+STEP = rotation_step(4, 4)
+
+
+def grown(growth: Growth) -> int:
+    """Complex multiply-adds of one isometry: each stage, and the clusters' matrices that it multiplies by."""
+    inner = sum(grown(stage.inner) for stage in growth.stages if isinstance(stage.inner, Growth))
+    return inner + sum(size * stage.columns for stage, size in zip(growth.stages, growth.sizes[1:]))
+
+
+def multiply_adds() -> tuple[int, str]:
+    """Of one call, value and gradient, and how they were counted.
+
+    For each sample and step: two products of an isometry (2**(r + m), 2**m) with a memory state forward, three
+    backward; its growth and the products of the blocks once forward, twice backward.  (Backward the engine grows
+    isometries once more, to save memory; the algorithm could do without, so that is not counted.)  The first step,
+    which starts from one state, is left out, too.
+    """
+    program = StepProgram(STEP)
+    evolution = 5 * program.size * 2**program.memory
+    blocks = sum((len(b.pieces) - 1) * 8 ** (len(b.qubits) - len(b.bits)) for b in program.blocks if not b.constant)
+    total = BATCH * (TIME - 1) * (evolution + 3 * (grown(program.growth) + blocks))
+    parts = f"({evolution} evolution + 3 * ({grown(program.growth)} growth + {blocks} blocks))"
+    return total, f"{total} complex64 multiply-adds = {BATCH} samples * {TIME - 1} steps * {parts}"
+
+
+def bench_ours(measure):
+    angles, weights = inputs(STEP, BATCH, TIME)
+    call = value_and_gradient(STEP, angles, weights, torch.complex64)
+    agree(call(), value_and_gradient(STEP, angles, weights, torch.complex128)())
+    measure("matmul/ours", call, "call", note="value and gradient, complex64", seconds=3)
+
+
+def bench_products_of_the_same_shape(measure):
+    total, count = multiply_adds()
+    rows, states = (torch.randn(BATCH, size, 16, dtype=torch.complex64) for size in (256, 16))
+    out, each = torch.empty_like(rows), BATCH * 256 * 16 * 16
+    products = round(total / each)
+
+    def call():
+        for _ in range(products):
+            torch.bmm(rows, states, out=out)
+
+    note = f"{products} of ({BATCH}, 256, 16) @ ({BATCH}, 16, 16); {count}"
+    measure("matmul/torch", call, "call", per=products * each / total, note=note, seconds=3)
+
+
+def bench_large_products(measure):
+    total, _ = multiply_adds()
+    left, right = torch.randn(2, LARGE, LARGE, dtype=torch.complex64)
+    out, products = torch.empty_like(left), max(1, round(total / LARGE**3))
+
+    def call():
+        for _ in range(products):
+            torch.mm(left, right, out=out)
+
+    note = f"{products} of ({LARGE}, {LARGE}) @ ({LARGE}, {LARGE}), scaled to as many multiply-adds"
+    measure("matmul/torch-large", call, "call", per=products * LARGE**3 / total, note=note, seconds=3)

@@ -1,0 +1,50 @@
+"""What every benchmark shares: both cores, and a stopwatch that writes down what it timed.
+
+pytest does not collect these files by itself (their names begin with bench_); `make bench` does.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+
+MOST = 51
+"""Rounds of a call, at most."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def all_cores():
+    torch.set_num_threads(os.cpu_count())
+
+
+@pytest.fixture
+def measure(benchmark) -> Callable[..., None]:
+    """A function that times ``call`` and files it under the name ``case``.
+
+    One call is ``per`` units of the kind ``unit`` (sequence, circuit, gradient, call).  It is run once to warm up
+    and then for about ``seconds``, three times at least; or ``rounds`` times with no warm-up, where one call takes
+    many seconds and the check before has been the first.
+    """
+
+    def run(
+        case: str,
+        call: Callable[[], object],
+        unit: str,
+        *,
+        per: float = 1,
+        note: str = "",
+        seconds: float = 1.0,
+        rounds: int | None = None,
+    ) -> None:
+        if rounds is None:
+            call()
+            start = time.perf_counter()
+            call()
+            rounds = min(MOST, max(3, round(seconds / (time.perf_counter() - start))))
+        benchmark.group = case.rsplit("/", 1)[0]
+        benchmark.extra_info.update(case=case, unit=unit, per=per, note=note)
+        benchmark.pedantic(call, rounds=rounds)
+
+    return run
