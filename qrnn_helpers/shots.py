@@ -62,7 +62,7 @@ class ShotBackend(Backend):
             first, circuits = step if causal else 0, replaced.shape[:2].numel()
             kept = circuits * (kraus.shape[1] - first) * program.size * self.dtype.itemsize
             self._check_room(program, circuits, kraus.shape[1] - first, kept)
-            own = replaced_operators(program, replaced, self.dtype)
+            own = replaced_operators(program, replaced, self.dtype, gate_angles[:, step])
             frequencies = self._replaced(kraus[:, first:], step - first, own, rho[first], gate_angles.dtype)
             return (frequencies * weights[:, first:]).sum((-2, -1))
 
