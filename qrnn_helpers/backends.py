@@ -196,7 +196,8 @@ class ExactBackend(Backend):
         ends = OneStep(kraus, weights, self._start(program, gate_angles, state), causal)
 
         def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
-            return ends.moments(step, replaced_operators(program, replaced, self.dtype))[0].to(gate_angles.dtype)
+            own = replaced_operators(program, replaced, self.dtype, gate_angles[:, step])
+            return ends.moments(step, own)[0].to(gate_angles.dtype)
 
         return at
 
@@ -247,12 +248,17 @@ def check_room(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dty
     check_bytes("angles", needed, what + " with what the gradient needs" * graph)
 
 
-def replaced_operators(program: StepProgram, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Kraus operators (K, batch, R, M, M) of one step for gate angles (K, batch, G)."""
-    rows = replaced.flatten(0, 1)
-    check_bytes("angles", program.bytes(len(rows), dtype), f"{len(rows)} variants")
-    kraus = program.isometries(rows, dtype)
-    return kraus.expand(len(rows), *kraus.shape[1:]).unflatten(0, replaced.shape[:2])
+def replaced_operators(
+    program: StepProgram, replaced: torch.Tensor, dtype: torch.dtype, base: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Kraus operators (K, batch, R, M, M) of one step for gate angles (K, batch, G); those that are as in ``base``
+    (batch, G) may share work."""
+    count = replaced.shape[:2].numel()
+    check_bytes("angles", program.bytes(count, dtype), f"{count} variants")
+    if base is None:
+        return program.isometries(replaced.flatten(0, 1), dtype).unflatten(0, replaced.shape[:2])
+    rows = program.variants(base, replaced, dtype)
+    return rows.unflatten(0, (len(base), len(replaced))).transpose(0, 1).transpose(2, 3)
 
 
 def kraus_operators(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype, more: int = 0) -> torch.Tensor:

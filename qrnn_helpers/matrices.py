@@ -22,6 +22,8 @@ __all__ = ["Matrices"]
 class Alike:
     """Factors with matrices of one size and equally many terms, S of them."""
 
+    owners: np.ndarray
+    """(S, L): the number of the block that each is part of"""
     gates: np.ndarray
     """(S, L): the occurrences in each, filled up with 0 where the rates are 0"""
     rates: np.ndarray
@@ -42,20 +44,23 @@ class Matrices:
                 pieces = [_filled(piece) for piece in block.pieces]
                 shapes.setdefault(tuple(tuple(map(_kind, piece)) for piece in pieces), []).append((number, pieces))
         self._shapes = {shape: [number for number, _ in members] for shape, members in shapes.items()}
-        factors: dict[tuple[int, int], list[list[Factor]]] = {}
+        factors: dict[tuple[int, int], list[list[tuple[int, Factor]]]] = {}
         for shape, members in shapes.items():
             for k, kinds in enumerate(shape):
                 for side, kind in enumerate(kinds):
-                    factors.setdefault(kind, []).append([pieces[k][side] for _, pieces in members])
+                    factors.setdefault(kind, []).append([(number, pieces[k][side]) for number, pieces in members])
         self._alike = {kind: _alike(lists) for kind, lists in factors.items()}
         self._kept: dict = {}
 
     def __call__(self, gate_angles: torch.Tensor, dtype: torch.dtype, tape: list | None = None) -> list[torch.Tensor]:
-        """``tape`` takes what `pull_back` will need."""
+        """Gate angles (blocks, N, G) differ from block to block; ``tape`` takes what `pull_back` will need."""
         constants, alike = self._tensors(dtype, gate_angles.device)
-        by_gate = gate_angles.T.to(torch.empty((), dtype=dtype).real.dtype).contiguous()
-        waves = {kind: _waves(by_gate, gates, rates) for kind, (gates, rates, _) in alike.items()}
-        sums = {kind: (alike[kind][2] @ wave).split(self._alike[kind].sizes) for kind, wave in waves.items()}
+        by_gate = gate_angles.mT.to(torch.empty((), dtype=dtype).real.dtype).contiguous()
+        waves = {
+            kind: _waves(by_gate[gates] if by_gate.dim() == 2 else by_gate[owners, gates], rates)
+            for kind, (owners, gates, rates, _) in alike.items()
+        }
+        sums = {kind: (alike[kind][3] @ wave).split(self._alike[kind].sizes) for kind, wave in waves.items()}
         found, rest, met = list(constants), {kind: iter(parts) for kind, parts in sums.items()}, []
         for shape, numbers in self._shapes.items():
             pieces = [[next(rest[kind]) for kind in kinds] for kinds in shape]
@@ -85,7 +90,7 @@ class Matrices:
                     by_kind[kind].append(part)
         found = torch.zeros_like(gate_angles.T)
         for kind, wave in waves.items():
-            places, rates, terms = self._tensors(wave.dtype, wave.device)[1][kind]
+            _, places, rates, terms = self._tensors(wave.dtype, wave.device)[1][kind]
             phases = -((terms.mT @ torch.cat(by_kind[kind])) * wave).imag
             found.index_add_(0, places, (rates.mT @ phases).flatten(0, 1).to(found.dtype))
         return found.T
@@ -107,6 +112,7 @@ class Matrices:
             constants = [b.constant and torch.tensor(b.matrix, dtype=dtype, device=device)[None] for b in self.blocks]
             alike = {
                 kind: (
+                    torch.tensor(a.owners.ravel(), device=device),
                     torch.tensor(a.gates.ravel(), device=device),
                     torch.tensor(a.rates, dtype=real, device=device),
                     torch.tensor(a.terms, dtype=dtype, device=device),
@@ -131,19 +137,20 @@ def _kind(factor: Factor) -> tuple[int, int]:
     return factor.terms.shape[1], len(factor.rates)
 
 
-def _alike(lists: list[list[Factor]]) -> Alike:
-    """All factors of a kind, list after list."""
-    factors = [factor for members in lists for factor in members]
+def _alike(lists: list[list[tuple[int, Factor]]]) -> Alike:
+    """All factors of a kind with the numbers of their blocks, list after list."""
+    numbers, factors = zip(*(pair for members in lists for pair in members))
     longest = max(1, *(len(f.gates) for f in factors))
     gates = np.array([[*f.gates, *[0] * (longest - len(f.gates))] for f in factors])
+    owners = np.repeat(numbers, longest).reshape(gates.shape)
     rates = np.stack([np.pad(-f.rates, ((0, 0), (0, longest - len(f.gates)))) for f in factors])
     terms = np.stack([f.terms.reshape(len(f.terms), -1).T for f in factors])
-    return Alike(gates, rates, terms, [len(members) for members in lists])
+    return Alike(owners, gates, rates, terms, [len(members) for members in lists])
 
 
-def _waves(by_gate: torch.Tensor, gates: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
-    """exp(i rates[c] theta) for angles (G, N), as (S, C, N)."""
-    phases = rates @ by_gate[gates].unflatten(0, (rates.shape[0], -1))
+def _waves(angles: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
+    """exp(i rates[c] theta) for angles (S * L, N), as (S, C, N)."""
+    phases = rates @ angles.unflatten(0, (rates.shape[0], -1))
     return torch.complex(phases.cos(), phases.sin())
 
 

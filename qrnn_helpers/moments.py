@@ -39,7 +39,8 @@ class MomentBackend(ShotBackend):
         ends = OneStep(kraus, weights, self._start(program, gate_angles), causal, second=True)
 
         def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
-            mean, square = ends.moments(step, replaced_operators(program, replaced, self.dtype))
+            own = replaced_operators(program, replaced, self.dtype, gate_angles[:, step])
+            mean, square = ends.moments(step, own)
             spread = ((square - mean**2).clamp_min(0) / self.shots).sqrt()
             return (mean + spread * self._normal(mean)).to(gate_angles.dtype)
 

@@ -108,15 +108,43 @@ class StepProgram:
 
     def rows(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """The same as [out, r, in]."""
-        growth, one = self.growth, torch.ones((), dtype=dtype, device=gate_angles.device)
-        prepared = self.prepared(gate_angles, dtype)
-        count, portion = len(gate_angles), growth.portion(one)
+        one = torch.ones((), dtype=dtype, device=gate_angles.device)
+        return self._grown(self.prepared(gate_angles, dtype), len(gate_angles), one)
+
+    def variants(self, base: torch.Tensor, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """`rows` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base`` (batch, G):
+        a block's matrices are worked out for the variants that differ in it, and once for all others."""
+        differ = (replaced != base).any(1).to(torch.float32) @ self._gates_in_blocks.to(base.device)
+        variant, block = (differ > 0).nonzero(as_tuple=True)
+        place = (differ > 0).cumsum(0) * (differ > 0)  # (K, blocks): where a variant's matrix is, 0 if as in base
+        few = torch.zeros(len(self.blocks), 1 + int(place.max()), dtype=torch.int64, device=base.device)
+        few[block, place[variant, block]] = 1 + variant
+        angles = torch.cat([base[None], replaced])[few].transpose(1, 2)
+        matrices = self.matrices(angles.flatten(1, 2), dtype)
+        matrices = [
+            matrix if self.blocks[b].constant else matrix.unflatten(0, angles.shape[1:3])[:, place[:, b]].flatten(0, 1)
+            for b, matrix in enumerate(matrices)
+        ]
+        one = torch.ones((), dtype=dtype, device=base.device)
+        return self._grown(self.growth.prepare(matrices, one), replaced.shape[:2].numel(), one)
+
+    def _grown(self, prepared: list[torch.Tensor], count: int, one: torch.Tensor) -> torch.Tensor:
+        """Isometries, a portion at a time."""
+        growth, portion = self.growth, self.growth.portion(one)
         if count <= portion or any(m.requires_grad for m in prepared):
             return growth(prepared, one).expand(count, *growth.shape)
-        found = torch.empty(count, *growth.shape, dtype=dtype, device=one.device)
+        found = torch.empty(count, *growth.shape, dtype=one.dtype, device=one.device)
         for first in range(0, count, portion):
             here = slice(first, first + portion)
             growth([m[here] if len(m) > 1 else m for m in prepared], one, out=found[here])
+        return found
+
+    @cached_property
+    def _gates_in_blocks(self) -> torch.Tensor:
+        """1 where an occurrence belongs to a block, (G, blocks)."""
+        found = torch.zeros(len(self.occurrences), len(self.blocks))
+        for number, block in enumerate(self.blocks):
+            found[[op.occurrence for op in block.ops if op.family is not None], number] = 1
         return found
 
     def prepared(self, gate_angles: torch.Tensor, dtype: torch.dtype, ground: bool = False) -> list[torch.Tensor]:

@@ -30,42 +30,55 @@ class OneStep:
     def __init__(
         self, kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor, causal: bool, second: bool = False
     ):
-        self.weights = weights.to(kraus.dtype)[:, :, None, :, None]
-        self.second = second
         rows = _rows(kraus)
+        self.weights, self.order = weights.to(rows.real.dtype), 1 + second
         self.future = self._futures(rows)
-        self.past = self._pasts(rows, rho, 0 if causal else 1 + second)
+        self.past = self._pasts(rows, rho, 0 if causal else self.order)
 
     def moments(self, step: int, kraus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """E[X] and E[X^2] (or None), (K, batch), for operators (K, batch, R, M, M) at ``step``."""
-        rows, past = _rows(kraus), self.past[step]
-        moved = [_right(rows, state) for state in past]
-        ahead, square = self._seen(step, rows)
-        mean = _overlap(moved[0], ahead)
-        if len(past) > 1:
-            mean = mean + _overlap(moved[1], rows)
-        if not self.second:
-            return mean, None
-        second = _overlap(moved[0], square)
-        if len(past) > 1:
-            second = second + 2 * _overlap(moved[1], ahead) + _overlap(moved[2], rows)
-        return mean, second
+        """E[X] and E[X^2] (or None), (K, batch), for operators (K, batch, R, M, M) at ``step``.
 
-    def _seen(self, step: int, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(w + A) K and (w^2 + 2 w A + C) K, with A and C of the step behind."""
-        w, (mean, square) = self.weights[:, step], self.future[step + 1]
-        beyond = _left(mean, rows)
-        ahead = w * rows + beyond
-        return ahead, w * (ahead + beyond) + _left(square, rows) if self.second else None
+        The past taken one step on, R_j', meets the future behind it: tr A R0' + tr R1', and
+        tr C R0' + 2 tr A R1' + tr R2'.  Of the last R_j' only the trace is formed.
+        """
+        rows = _rows(kraus).transpose(0, 1)  # sample by sample: all variants meet a state in one product
+        turned, sums = rows.conj().resolve_conj().flatten(-2).mT, self._weighted(rows, self.past[step], step)
+        onward = [part.flatten(-2) @ turned for part in sums[:-1]]
+        last = _overlap(sums[-1], rows).T
+        mean, square = self.future[step + 1]
+        if self.order == 1:
+            return _trace(mean, onward[0]) + last, None
+        first = onward[1].diagonal(dim1=-2, dim2=-1).real.sum(-1).T
+        return _trace(mean, onward[0]) + first, _trace(square, onward[0]) + 2 * _trace(mean, onward[1]) + last
+
+    def _weighted(self, rows: torch.Tensor, past: list[torch.Tensor], step: int) -> list[torch.Tensor]:
+        """K_r R0, K_r (R1 + w_r R0), ... up to the order asked for; a causal past has R0 alone."""
+        w = self._spread(step, rows)
+        moved = _right(rows, torch.cat(past, -1)).split(rows.shape[-1], -1)
+        sums = [moved[0], _times(w, moved[0])]
+        if self.order > 1:
+            before = sums[1] if len(moved) == 1 else sums[1] + 2 * moved[1]
+            sums.append(_times(w, before) if len(moved) == 1 else _times(w, before) + moved[2])
+        if len(moved) > 1:
+            sums[1] = sums[1] + moved[1]
+        return sums
+
+    def _spread(self, step: int, rows: torch.Tensor) -> torch.Tensor:
+        """The weights w_r of a step beside every real number of [out, r, in]: products then run through memory."""
+        w = self.weights[:, step, None, :, None, None].expand(-1, *rows.shape[-3:], 2).contiguous()
+        return w if rows.dim() == 4 else w[:, None]
 
     def _futures(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
         """(A_t, C_t) for every t, and zeros beyond the last step."""
         zero = torch.zeros_like(rows[:, 0, :, 0])
-        self.future = [(zero, zero)] * (rows.shape[1] + 1)
+        future = [(zero, zero)] * (rows.shape[1] + 1)
         for t in reversed(range(rows.shape[1])):
-            own, (ahead, square) = rows[:, t].flatten(-3, -2).mH, self._seen(t, rows[:, t])
-            self.future[t] = own @ ahead.flatten(-3, -2), own @ square.flatten(-3, -2) if self.second else None
-        return self.future
+            own, (mean, square) = rows[:, t], future[t + 1]
+            w, beyond, turned = self._spread(t, own), _left(mean, own), own.flatten(-3, -2).mH
+            ahead = _times(w, own) + beyond
+            both = _times(w, ahead + beyond) + _left(square, own) if self.order > 1 else None
+            future[t] = turned @ ahead.flatten(-3, -2), None if both is None else turned @ both.flatten(-3, -2)
+        return future
 
     def _pasts(self, rows: torch.Tensor, rho: torch.Tensor, order: int) -> list[list[torch.Tensor]]:
         """[R0, ..., R_order] before every step."""
@@ -73,13 +86,9 @@ class OneStep:
         pasts = []
         for t in range(rows.shape[1]):
             pasts.append(states)
-            own, w = rows[:, t], self.weights[:, t]
-            moved = [_right(own, state) for state in states]
-            if order > 1:
-                moved[2] = moved[2] + w * (2 * moved[1] + w * moved[0])
-            if order > 0:
-                moved[1] = moved[1] + w * moved[0]
-            states = [part.flatten(-2) @ own.flatten(-2).mH for part in moved]
+            own = rows[:, t]
+            sums = self._weighted(own, states, t)[: 1 + order]
+            states = [part.flatten(-2) @ own.flatten(-2).mH for part in sums]
         return pasts
 
 
@@ -92,7 +101,8 @@ def joint_moments(kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor)
     states, means, products = rho[:, None], [], []
     for t in range(rows.shape[1]):
         own, w = rows[:, t, None], weights[:, t]
-        moved = _right(own, states)  # (batch, 1 + t, M, R, M): rho, then those weighted at each earlier step
+        # (batch, 1 + t, M, R, M): rho, then those weighted at each earlier step
+        moved = (own.flatten(-3, -2) @ states).unflatten(-2, own.shape[-3:-1])
         values, valued = _overlap(moved, w * own), w * moved[:, :1]
         means.append(values[:, 0])
         products.append(torch.cat([values[:, 1:], _overlap(valued, w * own)], 1))
@@ -110,9 +120,8 @@ def _rows(kraus: torch.Tensor) -> torch.Tensor:
 
 
 def _right(rows: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
-    """K_r R for every outcome, (..., M, R, M)."""
-    product = rows.flatten(-3, -2) @ state
-    return product.unflatten(-2, rows.shape[-3:-1])
+    """K_r R for every outcome: (batch, ..., M, R, M) and (batch, M, N) -> (batch, ..., M, R, N)."""
+    return (rows.flatten(1, -2) @ state).unflatten(1, rows.shape[1:-1])
 
 
 def _left(matrix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -120,6 +129,18 @@ def _left(matrix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     return (matrix @ rows.flatten(-2)).unflatten(-1, rows.shape[-2:])
 
 
+def _times(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Real weights (..., M, R, M, 2) times complex numbers (..., M, R, M)."""
+    return torch.view_as_complex(torch.view_as_real(rows) * weights)
+
+
+def _trace(seen: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    """Re tr of products of Hermitian matrices (batch, M, M) and (batch, K, M, M), as (K, batch)."""
+    seen, states = (torch.view_as_real(part).flatten(-3) for part in (seen, states))
+    return (states @ seen[..., None])[..., 0].T
+
+
 def _overlap(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """Re sum over outcomes and entries of left conj(right), (..., M, R, M) -> (...)."""
-    return (torch.view_as_real(left) * torch.view_as_real(right)).flatten(-4).sum(-1)
+    left, right = (torch.view_as_real(part).flatten(-4) for part in (left, right))
+    return (left[..., None, :] @ right[..., None])[..., 0, 0]

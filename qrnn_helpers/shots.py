@@ -62,7 +62,7 @@ class ShotBackend(Backend):
             first, circuits = step if causal else 0, replaced.shape[:2].numel()
             kept = circuits * (kraus.shape[1] - first) * program.size * self.dtype.itemsize
             self._check_room(program, circuits, kraus.shape[1] - first, kept)
-            own = replaced_operators(program, replaced, self.dtype)
+            own = replaced_operators(program, replaced, self.dtype, gate_angles[:, step])
             frequencies = self._replaced(kraus[:, first:], step - first, own, rho[first], gate_angles.dtype)
             return (frequencies * weights[:, first:]).sum((-2, -1))
 
@@ -135,8 +135,12 @@ def _branches(
         drawn = circuit * size + _pick(weights.clamp_min(0), circuit, generator)
         counts = torch.bincount(drawn, minlength=circuits * size).view(circuits, size)
         states, node = _grow(vectors.mT, torch.ones_like(weights), counts)
+    space = kraus.new_empty(0)  # taken once: large tensors are fetched anew from the operating system every time
     for t in range(time_steps):
-        moved = (states @ kraus[:, t].flatten(1, 2).mT).view(-1, outcomes, size)
+        needed = states.shape[:2].numel() * outcomes * size
+        space = space if len(space) >= needed else kraus.new_empty(needed)
+        moved = space[:needed].view(*states.shape[:2], outcomes * size)
+        moved = torch.bmm(states, kraus[:, t].flatten(1, 2).mT, out=moved).view(-1, outcomes, size)
         weights = torch.linalg.vector_norm(torch.view_as_real(moved).flatten(-2), dim=-1).square()
         branch = node * outcomes + _pick(weights, node, generator)
         counts = torch.bincount(branch, minlength=weights.numel()).view(circuits, -1)
