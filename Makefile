@@ -11,8 +11,11 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONNOUSERSITE = 1
 
+# What only `make bench` needs, installed by its first run.
+BENCH := $(VENV)/.bench-$(shell cat requirements-bench.txt requirements.lock | cksum | cut -d' ' -f1)
+
 .DEFAULT_GOAL := help
-.PHONY: help env book test lab notebooks lint lock clean
+.PHONY: help env book test bench lab notebooks lint lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed 's/:.*## /|/' | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -36,6 +39,19 @@ test: env  ## unit tests, notebooks, book, links, browser
 	@BOOK_REQUIRED=1 $(PY) -m pytest -n 2 --dist loadfile --nbval --nbval-current-env \
 	  --nbval-sanitize-with tests/nbval_sanitize.cfg tests $(NOTEBOOKS)
 
+$(BENCH): $(STAMP)
+	@echo "installing the peers to measure against ..."
+	@$(PY) -m pip install --quiet -r requirements-bench.txt -c requirements.lock
+	@rm -f $(VENV)/.bench-* && touch $@
+
+# All cores for everybody; nothing else should run meanwhile.
+bench: env $(BENCH)  ## measure the speed beside other libraries (about 12 minutes), write data/bench
+	@mkdir -p .benchmarks
+	@OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN) $(PY) -m pytest -q -p no:cacheprovider -o addopts= \
+	  -o python_files='bench_*.py' -o python_functions='bench_*' --benchmark-columns=min,median,max,rounds \
+	  --benchmark-json=.benchmarks/times.json tests/benchmarks
+	@$(PY) tools/bench_table.py .benchmarks/times.json
+
 lab: env  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab --notebook-dir=. notebooks
 
@@ -46,9 +62,9 @@ notebooks: env  ## execute the notebooks again and store their outputs (NOTEBOOK
 lint: env  ## check the style of code and notebooks
 	@$(PY) -m ruff check .
 
-lock: env  ## write requirements.lock anew from what is installed
+lock: env $(BENCH)  ## write requirements.lock anew from what is installed
 	@{ head -2 requirements.lock; $(PY) -m pip freeze --all --exclude-editable \
 	  | grep -v -i -E '^pip==' | sed 's/+cpu$$//'; } > .lock.tmp && mv .lock.tmp requirements.lock
 
 clean:  ## remove what was built (not .venv)
-	rm -rf book/_build build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf book/_build build *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks

@@ -8,7 +8,8 @@ import pytest
 import torch
 from cases import SHIFTED, SHOTS, agree, agree_in_shots, agree_in_slopes, by_shifts, inputs, value_and_gradient
 
-from qrnn_helpers import QuantumRecurrentLayer, ShotBackend, rotation_step
+from qrnn_helpers import ParameterShift, QuantumRecurrentLayer, ShotBackend, rotation_step
+from qrnn_helpers.program import StepProgram
 
 COURSE, SMALL = (rotation_step(4, 4), 20), (rotation_step(2, 2), 8)
 SIZES = {"course": COURSE, "small": SMALL}
@@ -55,6 +56,6 @@ def bench_shift_rule(measure, size, kind):
     else:
         moments = by_shifts(step, angles, weights, "moments")
         agree_in_slopes(slopes, exact, torch.stack([moments()[1] for _ in range(64)]))
-    circuits = QuantumRecurrentLayer(step).update_circuits(1, time_steps)
-    note = f"shift rule of one sequence on {circuits} circuits"
+    circuits = ParameterShift().circuits(StepProgram(step), time_steps)
+    note = f"one sequence: {circuits} circuits" + f" of {SHOTS} shots" * (kind != "exact")
     measure(f"{size}/shift-{kind}", call, "gradient", note=note, rounds=3 if size + kind == "courseshots" else None)
