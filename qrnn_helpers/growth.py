@@ -16,7 +16,7 @@ import torch
 
 from .fusion import Block, Cluster
 
-__all__ = ["Growth"]
+__all__ = ["Growth", "Stage"]
 
 PORTION = {True: 2**20, False: 2**27}
 """Bytes of a tensor that is worked on at one time, on a CPU (True: a few of them fit its caches; from 2 MiB on, every
@@ -39,7 +39,7 @@ class Growth:
         self.inputs, labels = set(inputs), []
         wanted = [label for group in order for label in group]
         self.stages, self.sizes = [], [1]  # numbers in the tensor before each stage, and after all
-        self.cost = 0  # of a row, in complex multiplications
+        self.products = self.moves = 0  # of a row: complex multiplications, numbers written
         for part, following in zip(parts, [*parts[1:], None]):
             if isinstance(part, Block) and part.bits:
                 stage, labels = self._held(part, labels)
@@ -47,13 +47,19 @@ class Growth:
                 stage, labels = self._stage(part, labels, following.qubits if following else (), wanted)
             self.stages.append(stage)
             self.sizes.append(2 ** len(labels))
-            self.cost += stage.cost + self.sizes[-1] * (stage.columns + MOVE)
+            self.products += stage.products
+            self.moves += stage.moves + self.sizes[-1]
         self._last, labels = self._opening([q for side, q in wanted if side == "out"], labels)
         self._order = [1 + labels.index(label) for label in wanted]
         self._back = [0, *(1 + wanted.index(label) for label in labels)]
         self.shape = tuple(2 ** len(group) for group in order)
         self.sizes.append(2 ** len(wanted))
         self.blocks = sum(stage.blocks for stage in self.stages)
+
+    @property
+    def cost(self) -> int:
+        """Work for a row, in complex multiplications."""
+        return self.products + MOVE * self.moves
 
     def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None = None) -> list[torch.Tensor]:
         """What the stages multiply by: of the blocks' matrices (N or 1, d, d) no columns of qubits that are |0>."""
@@ -119,9 +125,8 @@ class Growth:
         inner = _entries if isinstance(part, Block) else _grown
         others = [label for label in labels if label not in taken]
         axes = [1 + labels.index(label) for label in taken + others]
-        return Stage(
-            inner(part, added, [("in", q) for q in old]), axes, 2 ** len(old), 2 ** len(part.qubits)
-        ), added + others
+        matrix, labels = inner(part, added, [("in", q) for q in old]), added + others
+        return Stage(matrix, axes, 2 ** len(part.qubits), 2 ** len(labels + old) if axes else 0), labels
 
     def _held(self, block: Block, labels: list[Label]) -> tuple[Held, list[Label]]:
         """An op with controls too wide for a matrix of its own: it acts on the part where they hold its bits."""
@@ -130,7 +135,7 @@ class Growth:
         bits = len(block.bits)
         front = [*axes[:bits], *axes[: bits - 1 : -1]]
         order = [0, *front, *(d for d in range(1, len(labels) + 1) if d not in front)]
-        return Held(opening, block.bits, order), labels
+        return Held(opening, block.bits, order, 2 ** (len(labels) + len(block.qubits) - 2 * bits)), labels
 
     def _opening(self, qubits: Iterable[int], labels: list[Label]) -> tuple[Opening, list[Label]]:
         fresh = [q for q in qubits if ("out", q) not in labels]
@@ -159,16 +164,20 @@ class Stage:
 
     inner: np.ndarray | Growth
     axes: list[int]
-    columns: int
     size: int
+    own_products: int
 
     @property
     def blocks(self) -> int:
         return self.inner.blocks if isinstance(self.inner, Growth) else 1
 
     @property
-    def cost(self) -> int:
-        return self.inner.cost if isinstance(self.inner, Growth) else 0
+    def products(self) -> int:
+        return self.own_products + (self.inner.products if isinstance(self.inner, Growth) else 0)
+
+    @property
+    def moves(self) -> int:
+        return self.inner.moves if isinstance(self.inner, Growth) else 0
 
     @property
     def numbers(self) -> int:
@@ -239,9 +248,9 @@ class Held:
     opening: Opening
     bits: tuple[int, ...]
     order: list[int]
+    products: int
     blocks: int = 1
-    columns: int = 1
-    cost: int = 0
+    moves: int = 0
     numbers: int = 0
 
     def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None) -> torch.Tensor:

@@ -104,6 +104,13 @@ class Matrices:
         )
         return sums + products
 
+    @property
+    def products(self) -> int:
+        """Complex multiplications for one row."""
+        sums = sum(a.terms.size for a in self._alike.values())
+        pieces = [(4 ** len(b.qubits), [len(piece) for piece in b.pieces]) for b in self.blocks if not b.constant]
+        return sums + sum(size * lengths.count(2) + (len(lengths) - 1) * round(size**1.5) for size, lengths in pieces)
+
     def _tensors(self, dtype: torch.dtype, device) -> tuple[list, dict]:
         """Constant blocks and kinds of factors, as tensors."""
         key = (dtype, device)

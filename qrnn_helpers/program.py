@@ -20,7 +20,7 @@ from .circuits import check_step
 from .evolution import prepare
 from .fusion import Cluster, clusters, fuse
 from .gates import ShiftRule, read
-from .growth import Growth
+from .growth import Growth, Stage
 from .limits import check_bytes
 from .matrices import Matrices
 
@@ -171,6 +171,16 @@ class StepProgram:
         readout, memory = order[: self.readout], [] if ground else order[self.readout :]
         outputs = [[("out", q) for q in order[self.readout :]], [("out", q) for q in readout]]
         return Growth(parts, memory, [*outputs, [("in", q) for q in memory]])
+
+    @property
+    def products(self) -> dict[str, int]:
+        """Complex multiplications that value and gradient take for one step of one sample, part by part.
+
+        Matrices and clusters go forward once and back twice; the isometry grows a second time on the way back;
+        the memory takes two products of the isometry's size forward and three back."""
+        outer = sum(stage.own_products for stage in self.growth.stages if isinstance(stage, Stage))
+        small = self.matrices.products + self.growth.products - outer
+        return {"matrices": 3 * small, "isometry": 4 * outer, "memory": 5 * self.size * 2**self.memory}
 
     def bytes(self, rows: int, dtype: torch.dtype) -> int:
         """Bytes that the isometries of ``rows`` steps take at their peak: 1 to 1.4 times what was measured."""
