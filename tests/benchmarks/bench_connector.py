@@ -28,8 +28,8 @@ def ours(x, own, weights, layer):
     return call
 
 
-@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("side", ["ours", "qiskit"])
+@pytest.mark.parametrize("rule", RULES)
 def bench_connector(measure, side, rule):
     angles, (weights,) = inputs(STEP, BATCH, 1)
     x, own = angles[:, 0, :INPUTS], angles[0, 0, INPUTS:]
