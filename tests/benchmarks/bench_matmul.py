@@ -4,33 +4,21 @@ import torch
 from cases import agree, inputs, value_and_gradient
 
 from qrnn_helpers import rotation_step
-from qrnn_helpers.growth import Growth
 from qrnn_helpers.program import StepProgram
 
 BATCH, TIME, LARGE = 32, 20, 512
 STEP = rotation_step(4, 4)
 
 
-def grown(growth: Growth) -> int:
-    """Complex multiply-adds of one isometry: each stage, and the clusters' matrices that it multiplies by."""
-    inner = sum(grown(stage.inner) for stage in growth.stages if isinstance(stage.inner, Growth))
-    return inner + sum(size * stage.columns for stage, size in zip(growth.stages, growth.sizes[1:]))
-
-
 def multiply_adds() -> tuple[int, str]:
-    """Of one call, value and gradient, and how they were counted.
+    """Complex multiply-adds of one call, value and gradient, as the program counts them, and what they are for.
 
-    For each sample and step: two products of an isometry (2**(r + m), 2**m) with a memory state forward, three
-    backward; its growth and the products of the blocks once forward, twice backward.  (Backward the engine grows
-    isometries once more, to save memory; the algorithm could do without, so that is not counted.)  The first step,
-    which starts from one state, is left out, too.
+    The first step, which starts from one state and takes less, is left out.
     """
-    program = StepProgram(STEP)
-    evolution = 5 * program.size * 2**program.memory
-    blocks = sum((len(b.pieces) - 1) * 8 ** (len(b.qubits) - len(b.bits)) for b in program.blocks if not b.constant)
-    total = BATCH * (TIME - 1) * (evolution + 3 * (grown(program.growth) + blocks))
-    parts = f"({evolution} evolution + 3 * ({grown(program.growth)} growth + {blocks} blocks))"
-    return total, f"{total} complex64 multiply-adds = {BATCH} samples * {TIME - 1} steps * {parts}"
+    parts = StepProgram(STEP).products
+    total = BATCH * (TIME - 1) * sum(parts.values())
+    named = " + ".join(f"{count} {name}" for name, count in parts.items())
+    return total, f"{total} complex64 multiply-adds = {BATCH} samples * {TIME - 1} steps * ({named})"
 
 
 def bench_ours(measure):
