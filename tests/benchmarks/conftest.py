@@ -23,7 +23,7 @@ def all_cores():
 def measure(benchmark) -> Callable[..., None]:
     """A function that times ``call`` and files it under the name ``case``.
 
-    One call is ``per`` units of the kind ``unit`` (sequence, circuit, gradient, call).  It is run once to warm up
+    One call is ``per`` units of the kind ``unit`` (sequence, circuit, gradient, call).  It is run twice to warm up
     and then for about ``seconds``, three times at least; or ``rounds`` times with no warm-up, where one call takes
     many seconds and the check before has been the first.
     """
@@ -39,12 +39,16 @@ def measure(benchmark) -> Callable[..., None]:
         rounds: int | None = None,
     ) -> None:
         if rounds is None:
-            call()
-            start = time.perf_counter()
-            call()
-            rounds = min(MOST, max(3, round(seconds / (time.perf_counter() - start))))
+            rounds = min(MOST, max(3, round(seconds / min(stopped(call), stopped(call)))))
         benchmark.group = case.rsplit("/", 1)[0]
         benchmark.extra_info.update(case=case, unit=unit, per=per, note=note)
         benchmark.pedantic(call, rounds=rounds)
 
     return run
+
+
+def stopped(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
