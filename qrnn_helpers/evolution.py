@@ -61,7 +61,7 @@ class _Prepare(torch.autograd.Function):
         one = torch.ones((), dtype=dtype, device=gate_angles.device)
         blocks = matrices(gate_angles, dtype, ctx.tapes[0])
         prepared = growth.prepare(blocks, one, ctx.tapes[1])
-        ctx.mark_non_differentiable(*(part for part in prepared if len(part) != len(gate_angles)))
+        ctx.mark_non_differentiable(*(part for part in prepared if part.shape[0] != gate_angles.shape[0]))
         ctx.set_materialize_grads(False)
         return tuple(prepared)
 
@@ -87,11 +87,12 @@ class _Evolve(torch.autograd.Function):
         states = rho.new_empty(shape[1], *rho.shape)
         probabilities = rho.new_empty(*shape, growth.shape[1], dtype=rho.real.dtype)
         final = rho.new_empty(shape[0], growth.shape[0], growth.shape[0])
+        work = _space(growth, shape, rho, 0, 2)
         for samples, spans in _portions(growth, shape, rho):
             state = rho[samples]
             for steps in spans:
                 rows = _rows(growth, _part(prepared, shape, samples, steps), state, len(steps))
-                turned, work = rows.conj().resolve_conj(), rows.new_empty(2, *rows.shape[1:])
+                turned = rows.conj().resolve_conj()
                 for i, t in enumerate(steps):
                     states[t, samples] = state
                     probabilities[samples, t], state = _advance(rows[i], turned[i], state, work)
@@ -108,35 +109,37 @@ class _Evolve(torch.autograd.Function):
             return None, None, *_recorded_slopes(ctx, rho, prepared, slopes, final)
         growth, shape = ctx.growth, ctx.shape
         found = [torch.zeros_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
-        start = torch.empty_like(rho)
+        start, work = torch.empty_like(rho), _space(growth, shape, rho, 1, 1)
         for samples, spans in _portions(growth, shape, rho):
             ahead = None if final is None else (final[samples].conj() + final[samples].mT) / 2
             for steps in reversed(spans):
                 own = None if slopes is None else slopes[samples, steps.start : steps.stop]
                 before = states[steps.start : steps.stop, samples]
                 parts = _part(prepared, shape, samples, steps)
-                ahead = _back(growth, parts, before, own, ahead, _part(found, shape, samples, steps, views=True))
+                places = _part(found, shape, samples, steps, views=True)
+                ahead = _back(growth, parts, before, own, ahead, places, work)
             start[samples] = 0 if ahead is None else ahead.conj()
         return None, None, start, *found
 
 
 def _advance(rows, turned, rho, work) -> tuple[torch.Tensor, torch.Tensor]:
     """`advance` for operators (batch, out, r, in) and their conjugates, in the tensors ``work``."""
-    moved, product = work
+    moved, product = work[: 2 * len(rows)].view(2, *rows.shape)
     torch.bmm(rows.flatten(1, 2), rho, out=moved.flatten(1, 2))
     torch.mul(torch.view_as_real(moved), torch.view_as_real(rows), out=torch.view_as_real(product))
     probabilities = torch.view_as_real(product).flatten(3).sum(-1).sum(1)
     return probabilities, moved.flatten(2) @ turned.flatten(2).mT
 
 
-def _back(growth, parts, states, slopes, ahead, found) -> torch.Tensor | None:
+def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | None:
     """Put the slopes along the matrices of some steps in ``found``; return A before them, given A after.
 
     Everything is carried as its complex conjugate, A* = A^T and dL/dK, so that only K* is formed, and only once.
     """
     tape: list = []
     rows = _rows(growth, parts, states[0], len(states), tape)
-    turned, gradient, beyond = rows.conj().resolve_conj(), rows.new_empty(rows.shape), rows.new_empty(rows.shape[1:])
+    turned, (steps, batch) = rows.conj().resolve_conj(), rows.shape[:2]
+    gradient, beyond = work[: steps * batch].view(rows.shape), work[steps * batch :][:batch]
     for t in reversed(range(len(states))):
         if ahead is None:
             beyond.zero_()
@@ -181,11 +184,21 @@ def _portions(growth: Growth, shape: tuple[int, int], like: torch.Tensor) -> Ite
         yield slice(first, min(first + width, batch)), spans
 
 
+def _space(growth: Growth, shape: tuple[int, int], like: torch.Tensor, portions: int, more: int) -> torch.Tensor:
+    """Room for so many portions and so many steps more: taken once, for large tensors are fetched anew from the
+    operating system every time."""
+    batch, together = shape[0], growth.portion(like)
+    width, length = min(batch, together), max(1, together // batch)
+    return like.new_empty(width * (portions * min(length, shape[1]) + more), *growth.shape)
+
+
 def _part(matrices, shape, samples: slice, steps: range, views: bool = False) -> list[torch.Tensor | None]:
     """Of matrices (batch * time, ...) those of some samples and steps, time first; constant ones as they are."""
+    if shape[1] == 1 and samples.stop - samples.start == shape[0]:
+        return list(matrices)
     count, parts = shape[0] * shape[1], []
     for matrix in matrices:
-        if matrix is not None and len(matrix) == count:
+        if matrix is not None and matrix.shape[0] == count:
             matrix = matrix.unflatten(0, shape)[samples, steps.start : steps.stop].transpose(0, 1)
             matrix = matrix if views else matrix.flatten(0, 1)
         parts.append(matrix)
@@ -196,5 +209,5 @@ def _rows(
     growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int, tape: list | None = None
 ) -> torch.Tensor:
     """Isometries (steps, batch, out, r, in) for a batch of memory states."""
-    rows = growth(parts, rho.new_ones(()), tape=tape)
-    return rows.expand(steps * len(rho), *growth.shape).unflatten(0, (steps, len(rho)))
+    rows, batch = growth(parts, rho.new_ones(()), tape=tape), rho.shape[0]
+    return rows.expand(steps * batch, *growth.shape).view(steps, batch, *growth.shape)

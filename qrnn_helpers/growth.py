@@ -8,7 +8,8 @@ matrix product a block.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -51,6 +52,7 @@ class Growth:
             self.moves += stage.moves + self.sizes[-1]
         self._last, labels = self._opening([q for side, q in wanted if side == "out"], labels)
         self._order = [1 + labels.index(label) for label in wanted]
+        self._axes = [2] * len(wanted)
         self._back = [0, *(1 + wanted.index(label) for label in labels)]
         self.shape = tuple(2 ** len(group) for group in order)
         self.sizes.append(2 ** len(wanted))
@@ -84,10 +86,10 @@ class Growth:
             if tape is not None:
                 tape.append(met)
         state = self._last(state)
-        state = state.reshape(len(state), *[2] * len(self._order)).permute(0, *self._order)
+        state = state.reshape(-1, *self._axes).permute(0, *self._order)
         if out is None:
-            return state.reshape(len(state), *self.shape)
-        return out.view(len(out), *state.shape[1:]).copy_(state).view(len(out), *self.shape)
+            return state.reshape(-1, *self.shape)
+        return out.view(state.shape).copy_(state).view(-1, *self.shape)
 
     def pull_back(
         self, prepared: list[torch.Tensor], tape: list, slope: torch.Tensor, wanted: list[bool]
@@ -95,7 +97,7 @@ class Growth:
         """From the slope along the tensors to those along ``prepared`` (all as complex conjugates, dL/dx for real L:
         then no factor need be conjugated)."""
         found: list[torch.Tensor | None] = [None] * len(prepared)
-        slope = slope.reshape(len(slope), *[2] * len(self._order)).permute(self._back).flatten(1)
+        slope = slope.reshape(-1, *self._axes).permute(self._back).flatten(1)
         slope = self._last.pull_back(slope)
         for k in reversed(range(len(prepared))):
             if not any(wanted[: k + 1]):
@@ -103,7 +105,7 @@ class Growth:
             found[k], slope = self.stages[k].pull_back(slope, prepared[k], tape[k], wanted[k], any(wanted[:k]))
         return found
 
-    @property
+    @cached_property
     def numbers(self) -> int:
         """Complex numbers that one row takes in `prepare`, with what `unprepare` needs."""
         return sum(stage.numbers for stage in self.stages)
@@ -166,6 +168,7 @@ class Stage:
     axes: list[int]
     size: int
     own_products: int
+    _kept: dict = field(default_factory=dict)
 
     @property
     def blocks(self) -> int:
@@ -185,38 +188,50 @@ class Stage:
 
     def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None) -> torch.Tensor:
         if not isinstance(self.inner, Growth):
-            entries = torch.as_tensor(self.inner.ravel(), device=one.device)
-            return matrices[0].flatten(-2).index_select(1, entries).unflatten(1, self.inner.shape)
+            entries = self._entries(one.device)
+            return matrices[0].flatten(-2).index_select(1, entries).view(-1, *self.inner.shape)
         inner_tape, grown_tape = (None, None) if tape is None else ([], [])
         prepared = self.inner.prepare(matrices, one, inner_tape)
         if tape is not None:
             tape += [prepared, inner_tape, grown_tape]
         return self.inner(prepared, one, tape=grown_tape)
 
+    def _entries(self, device) -> torch.Tensor:
+        if device not in self._kept:
+            self._kept[device] = torch.tensor(self.inner.ravel(), device=device)
+        return self._kept[device]
+
     def unprepare(self, slope: torch.Tensor | None, tape: list) -> list[torch.Tensor | None]:
         if slope is None:
             return [None] * self.blocks
         if isinstance(self.inner, Growth):
             prepared, inner_tape, grown_tape = tape
-            wanted = [len(matrix) == len(slope) for matrix in prepared]
+            wanted = [matrix.shape[0] == slope.shape[0] for matrix in prepared]
             return self.inner.unprepare(self.inner.pull_back(prepared, grown_tape, slope, wanted), inner_tape)
-        entries = torch.as_tensor(self.inner.ravel(), device=slope.device)
-        whole = slope.new_zeros(len(slope), self.size**2).index_copy_(1, entries, slope.flatten(1))
-        return [whole.unflatten(1, (self.size, self.size))]
+        entries = self._entries(slope.device)
+        whole = slope.new_zeros(slope.shape[0], self.size**2).index_copy_(1, entries, slope.flatten(1))
+        return [whole.view(-1, self.size, self.size)]
 
     def __call__(self, state: torch.Tensor, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        moved = state.reshape(len(state), *[2] * len(self.axes)).permute(0, *self.axes)
-        moved = moved.reshape(len(state), matrix.shape[-1], -1)
-        return (matrix @ moved if self.axes else matrix), moved
+        rows = state.shape[0]
+        moved = state.reshape(rows, *[2] * len(self.axes)).permute(0, *self.axes)
+        moved = moved.reshape(rows, matrix.shape[-1], -1)
+        return (_product(matrix, moved) if self.axes else matrix), moved
 
     def pull_back(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
-        slope = slope.reshape(len(slope), matrix.shape[1], -1)
-        own = slope @ moved.mT if wanted else None
+        rows = slope.shape[0]
+        slope = slope.reshape(rows, matrix.shape[1], -1)
+        own = _product(slope, moved.mT) if wanted else None
         if not further:
             return own, None
         back = [self.axes.index(d) + 1 for d in range(1, len(self.axes) + 1)]
-        slope = (matrix.mT @ slope).reshape(len(slope), *[2] * len(self.axes))
+        slope = _product(matrix.mT, slope).reshape(rows, *[2] * len(self.axes))
         return own, slope.permute(0, *back).flatten(1)
+
+
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Products of matrices (N or 1, ...): `matmul` costs a few calls more, which small circuits feel."""
+    return torch.bmm(left, right) if left.shape[0] == right.shape[0] else left @ right
 
 
 @dataclass

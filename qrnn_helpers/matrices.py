@@ -8,6 +8,7 @@ so that the number of calls does not grow with the number of qubits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
@@ -60,7 +61,7 @@ class Matrices:
             kind: _waves(by_gate[gates] if by_gate.dim() == 2 else by_gate[owners, gates], rates)
             for kind, (owners, gates, rates, _) in alike.items()
         }
-        sums = {kind: (alike[kind][3] @ wave).split(self._alike[kind].sizes) for kind, wave in waves.items()}
+        sums = {kind: torch.bmm(alike[kind][3], wave).split(self._alike[kind].sizes) for kind, wave in waves.items()}
         found, rest, met = list(constants), {kind: iter(parts) for kind, parts in sums.items()}, []
         for shape, numbers in self._shapes.items():
             pieces = [[next(rest[kind]) for kind in kinds] for kinds in shape]
@@ -83,7 +84,7 @@ class Matrices:
             found = []
             for matrix, before in zip(reversed(matrices), [*products[-2::-1], None]):
                 found.append(slope if before is None else slope @ before.mT)
-                slope = matrix.mT @ slope
+                slope = None if before is None else matrix.mT @ slope
             for kinds, piece, own in zip(shape, pieces, reversed(found)):
                 own = own.flatten(-2).mT
                 for kind, part in zip(kinds, [own] if len(kinds) == 1 else _kron_slopes(own, *piece)):
@@ -91,11 +92,11 @@ class Matrices:
         found = torch.zeros_like(gate_angles.T)
         for kind, wave in waves.items():
             _, places, rates, terms = self._tensors(wave.dtype, wave.device)[1][kind]
-            phases = -((terms.mT @ torch.cat(by_kind[kind])) * wave).imag
-            found.index_add_(0, places, (rates.mT @ phases).flatten(0, 1).to(found.dtype))
+            phases = -(torch.bmm(terms.mT, torch.cat(by_kind[kind])) * wave).imag
+            found.index_add_(0, places, torch.bmm(rates.mT, phases).flatten(0, 1).to(found.dtype))
         return found.T
 
-    @property
+    @cached_property
     def numbers(self) -> int:
         """Complex numbers that one row takes, with what `pull_back` needs."""
         sums = sum(len(a.terms) * (a.terms.shape[1] + 3 * a.terms.shape[2]) for a in self._alike.values())
@@ -104,7 +105,7 @@ class Matrices:
         )
         return sums + products
 
-    @property
+    @cached_property
     def products(self) -> int:
         """Complex multiplications for one row."""
         sums = sum(a.terms.size for a in self._alike.values())
@@ -157,7 +158,7 @@ def _alike(lists: list[list[tuple[int, Factor]]]) -> Alike:
 
 def _waves(angles: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
     """exp(i rates[c] theta) for angles (S * L, N), as (S, C, N)."""
-    phases = rates @ angles.unflatten(0, (rates.shape[0], -1))
+    phases = torch.bmm(rates, angles.view(rates.shape[0], -1, angles.shape[-1]))
     return torch.complex(phases.cos(), phases.sin())
 
 
