@@ -8,21 +8,22 @@ from functools import cache
 import peers
 import pytest
 import torch
-from cases import SHIFTED, SHOTS, agree, agree_in_shots, agree_in_slopes, by_shifts, inputs, value_and_gradient
+from cases import SHIFTED, SHOTS, agree, agree_in_shots, agree_in_slopes, inputs, slopes_by_shifts, value_and_gradient
 
 from qrnn_helpers import ParameterShift, QuantumRecurrentLayer, ShotBackend, rotation_step
 from qrnn_helpers.program import StepProgram
 
 COURSE, SMALL = (rotation_step(4, 4), 20), (rotation_step(2, 2), 8)
 SIZES = {"course": COURSE, "small": SMALL}
+SHIFTED_BATCH = {"course": 1, "small": 16}
 
 
 @cache
 def draws(size: str) -> torch.Tensor:
     """Independent estimates of the slopes, of which the standard errors are read off."""
     step, time_steps = SIZES[size]
-    call = by_shifts(step, *inputs(step, 1, time_steps), "moments")
-    return torch.stack([call()[1] for _ in range(32)])
+    call = slopes_by_shifts(step, *inputs(step, SHIFTED_BATCH[size], time_steps), "moments")
+    return torch.stack([call() for _ in range(32)])
 
 
 @pytest.mark.parametrize("precision", [64, 128])
@@ -57,15 +58,15 @@ def bench_aer(measure, size):
 @pytest.mark.parametrize("kind", SHIFTED)
 @pytest.mark.parametrize("size", SIZES)
 def bench_shift_rule(measure, size, kind):
-    step, time_steps = SIZES[size]
-    angles, weights = inputs(step, 1, time_steps)
-    call = by_shifts(step, angles, weights, kind)
-    (_, slopes), (_, exact) = call(), value_and_gradient(step, angles, weights, torch.complex128)()
+    (step, time_steps), batch = SIZES[size], SHIFTED_BATCH[size]
+    angles, weights = inputs(step, batch, time_steps)
+    call = slopes_by_shifts(step, angles, weights, kind)
+    slopes, (_, exact) = call(), value_and_gradient(step, angles, weights, torch.complex128)()
     if kind == "exact":
         agree([slopes], [exact])
     else:
         agree_in_slopes(slopes, exact, draws(size))
     circuits = ParameterShift().circuits(StepProgram(step), time_steps)
-    note = f"one sequence: {circuits} circuits" + f" of {SHOTS} shots" * (kind != "exact")
-    rounds = 2 if (size, kind) == ("course", "shots") else None
-    measure(f"{size}/shift-{kind}", call, "gradient", note=note, rounds=rounds)
+    note = f"slopes alone, batch {batch}: {circuits} circuits a sequence" + f" of {SHOTS} shots" * (kind != "exact")
+    rounds = {("course", "shots"): 2, ("small", "shots"): 3}.get((size, kind))
+    measure(f"{size}/shift-{kind}", call, "gradient", per=batch, note=note, rounds=rounds)
