@@ -87,15 +87,14 @@ class _Evolve(torch.autograd.Function):
         states = rho.new_empty(shape[1], *rho.shape)
         probabilities = rho.new_empty(*shape, growth.shape[1], dtype=rho.real.dtype)
         final = rho.new_empty(shape[0], growth.shape[0], growth.shape[0])
-        work = _space(growth, shape, rho, 0, 2)
+        work = _space(growth, shape, rho, 2, 2)
         for samples, spans in _portions(growth, shape, rho):
             state = rho[samples]
             for steps in spans:
-                rows = _rows(growth, _part(prepared, shape, samples, steps), state, len(steps))
-                turned = rows.conj().resolve_conj()
+                rows, turned, rest = _grown(growth, _part(prepared, shape, samples, steps), state, len(steps), work)
                 for i, t in enumerate(steps):
                     states[t, samples] = state
-                    probabilities[samples, t], state = _advance(rows[i], turned[i], state, work)
+                    probabilities[samples, t], state = _advance(rows[i], turned[i], state, rest)
             final[samples] = state
         ctx.save_for_backward(rho, states, *prepared)
         ctx.growth, ctx.shape = growth, shape
@@ -109,7 +108,7 @@ class _Evolve(torch.autograd.Function):
             return None, None, *_recorded_slopes(ctx, rho, prepared, slopes, final)
         growth, shape = ctx.growth, ctx.shape
         found = [torch.zeros_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
-        start, work = torch.empty_like(rho), _space(growth, shape, rho, 1, 1)
+        start, work = torch.empty_like(rho), _space(growth, shape, rho, 3, 1)
         for samples, spans in _portions(growth, shape, rho):
             ahead = None if final is None else (final[samples].conj() + final[samples].mT) / 2
             for steps in reversed(spans):
@@ -137,10 +136,10 @@ def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | N
     Everything is carried as its complex conjugate, A* = A^T and dL/dK, so that only K* is formed, and only once.
     """
     tape: list = []
-    rows = _rows(growth, parts, states[0], len(states), tape)
-    turned, (steps, batch) = rows.conj().resolve_conj(), rows.shape[:2]
-    gradient, beyond = work[: steps * batch].view(rows.shape), work[steps * batch :][:batch]
-    for t in reversed(range(len(states))):
+    rows, turned, rest = _grown(growth, parts, states[0], len(states), work, tape)
+    steps, batch = rows.shape[:2]
+    gradient, beyond = rest[: steps * batch].view(rows.shape), rest[steps * batch :][:batch]
+    for t in reversed(range(steps)):
         if ahead is None:
             beyond.zero_()
         else:
@@ -205,9 +204,18 @@ def _part(matrices, shape, samples: slice, steps: range, views: bool = False) ->
     return parts
 
 
-def _rows(
-    growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int, tape: list | None = None
-) -> torch.Tensor:
-    """Isometries (steps, batch, out, r, in) for a batch of memory states."""
-    rows, batch = growth(parts, rho.new_ones(()), tape=tape), rho.shape[0]
+def _grown(
+    growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int, work: torch.Tensor, tape=None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Isometries (steps, batch, out, r, in) for a batch of memory states and their conjugates, in ``work``, and what
+    of it is left."""
+    count, shape = steps * rho.shape[0], (steps, rho.shape[0], *growth.shape)
+    rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape)
+    turned = torch.conj_physical(rows, out=work[count : 2 * count])
+    return rows.view(shape), turned.view(shape), work[2 * count :]
+
+
+def _rows(growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int) -> torch.Tensor:
+    """The isometries alone, recorded by torch."""
+    rows, batch = growth(parts, rho.new_ones(())), rho.shape[0]
     return rows.expand(steps * batch, *growth.shape).view(steps, batch, *growth.shape)

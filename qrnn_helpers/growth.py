@@ -89,7 +89,7 @@ class Growth:
         state = state.reshape(-1, *self._axes).permute(0, *self._order)
         if out is None:
             return state.reshape(-1, *self.shape)
-        return out.view(state.shape).copy_(state).view(-1, *self.shape)
+        return out.view(-1, *state.shape[1:]).copy_(state).view(-1, *self.shape)
 
     def pull_back(
         self, prepared: list[torch.Tensor], tape: list, slope: torch.Tensor, wanted: list[bool]

@@ -86,8 +86,8 @@ class Matrices:
                 found.append(slope if before is None else slope @ before.mT)
                 slope = None if before is None else matrix.mT @ slope
             for kinds, piece, own in zip(shape, pieces, reversed(found)):
-                own = own.flatten(-2).mT
-                for kind, part in zip(kinds, [own] if len(kinds) == 1 else _kron_slopes(own, *piece)):
+                parts = [own.flatten(-2).mT] if len(kinds) == 1 else _kron_slopes(own, *piece)
+                for kind, part in zip(kinds, parts):
                     by_kind[kind].append(part)
         found = torch.zeros_like(gate_angles.T)
         for kind, wave in waves.items():
@@ -174,9 +174,7 @@ def _kron(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
     return (high[:, :, None, :, None] * low[:, None, :, None, :]).flatten(1, 4)
 
 
-def _kron_slopes(slope: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Slopes along the factors (S, 4, N) of a Kronecker product, from that along the product (S, 16, N)."""
-    slope = slope.unflatten(1, (2, 2, 2, 2))
-    high, low = (matrix.unflatten(1, (2, 2)) for matrix in (high, low))
-    of_high = (slope * low[:, None, :, None, :]).sum((2, 4))
-    return of_high.flatten(1, 2), (slope * high[:, :, None, :, None]).sum((1, 3)).flatten(1, 2)
+def _kron_slopes(slope: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> list[torch.Tensor]:
+    """Slopes along the factors (S, 4, N) of a Kronecker product, from that along the product (S, N, 4, 4)."""
+    pairs = slope.unflatten(-1, (2, 2)).unflatten(-3, (2, 2)).transpose(-3, -2).flatten(-4, -3).flatten(-2)
+    return [(pairs @ low.mT[..., None])[..., 0].mT, (pairs.mT @ high.mT[..., None])[..., 0].mT]
