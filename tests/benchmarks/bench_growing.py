@@ -26,7 +26,8 @@ def bench_steps(measure, steps):
 @pytest.mark.parametrize(
     "case, qubits, batch, steps, dtype",
     [
-        *((f"memory/steps{steps}", 8, 16, steps, "complex64") for steps in (10, 20, 40, 80)),
+        # A large batch: what a small one takes is lost in how the system hands out memory.
+        *((f"memory/steps{steps}", 8, 256, steps, "complex64") for steps in (10, 20, 40, 80)),
         *((f"memory/batch256-{dtype}", 8, 256, 20, dtype) for dtype in ("complex64", "complex128")),
     ],
 )

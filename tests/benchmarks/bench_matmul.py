@@ -25,7 +25,7 @@ def bench_ours(measure):
     angles, weights = inputs(STEP, BATCH, TIME)
     call = value_and_gradient(STEP, angles, weights, torch.complex64)
     agree(call(), value_and_gradient(STEP, angles, weights, torch.complex128)())
-    measure("matmul/ours", call, "call", note="value and gradient, complex64", seconds=3)
+    measure("matmul/ours", call, "call", note="value and gradient, complex64", seconds=6)
 
 
 def bench_products_of_the_same_shape(measure):
@@ -39,7 +39,7 @@ def bench_products_of_the_same_shape(measure):
             torch.bmm(rows, states, out=out)
 
     note = f"{products} of ({BATCH}, 256, 16) @ ({BATCH}, 16, 16); {count}"
-    measure("matmul/torch", call, "call", per=products * each / total, note=note, seconds=3)
+    measure("matmul/torch", call, "call", per=products * each / total, note=note, seconds=6)
 
 
 def bench_large_products(measure):
@@ -52,4 +52,4 @@ def bench_large_products(measure):
             torch.mm(left, right, out=out)
 
     note = f"{products} of ({LARGE}, {LARGE}) @ ({LARGE}, {LARGE}), scaled to as many multiply-adds"
-    measure("matmul/torch-large", call, "call", per=products * LARGE**3 / total, note=note, seconds=3)
+    measure("matmul/torch-large", call, "call", per=products * LARGE**3 / total, note=note, seconds=6)
