@@ -4,12 +4,13 @@ Forward, a few samples and steps at a time: isometries K_r grow from the matrice
 
     p(r) = tr K_r rho K_r^+,    rho' = sum_r K_r rho K_r^+,
 
-and are forgotten; what stays is the memory state before every step.  Backward they grow again, and with A' = dL/drho'
-(Hermitian) and w_r = dL/dp(r)
+and are forgotten; what stays is the memory state before every step and the small matrices they grow from.  Backward
+they grow again.  With w_r = dL/dp(r) and A' the slope along rho' (Hermitian), the slopes in torch's sense, G along X if
+dL = Re tr G^+ dX, are
 
-    dL/dK_r* = 2 (w_r + A') K_r rho,    A = sum_r K_r^+ (w_r + A') K_r :
+    G_r = 2 (w_r + A') K_r rho  along K_r,    A = sum_r K_r^+ (w_r + A') K_r  along rho :
 
-five products of the size of an isometry in all, where recording every operation takes six and much memory traffic.
+five products of an isometry with a memory matrix, where recording every operation takes six and much memory traffic.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A product of gates on few qubits is again a short sum of waves,
 
     U_L(theta_L) ... U_1(theta_1) = sum_c exp(-i sum_l lambda[c, l] theta_l) P_c,
 
-where c runs over one eigenvalue of each gate; most products of the gates' projectors vanish.  A `Factor` is such
+where c runs over one eigenvalue of each gate; products of projectors that vanish are left out.  A `Factor` is such
 a sum, and a `Block` the product of a few factors, worked out once when a step circuit is compiled.
 """
 

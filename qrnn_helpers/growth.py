@@ -1,8 +1,9 @@
 """From the matrices of blocks to isometries: a tensor that grows as blocks reach new qubits.
 
 Until a block touches it, a memory qubit is an identity and a readout qubit |0>, and neither need be multiplied.
-Which axes a block finds, and in which order it leaves them, is worked out once; what remains is one copy and one
-matrix product a block.
+Which axes a block finds, and in which order it leaves them, is worked out once; what remains is one matrix product a
+block, and a copy where its axes lie in another order.  A *tape* is a list that a call fills with what its way back
+needs.
 """
 
 from __future__ import annotations
@@ -162,7 +163,11 @@ def _grown(cluster: Cluster, rows: list[Label], columns: list[Label]) -> Growth:
 
 @dataclass
 class Stage:
-    """A matrix, from the entries of a block's or grown from a cluster's blocks, meets the state's axes of two."""
+    """A matrix, from the entries of a block's or grown from a cluster's blocks, meets the state's axes of two.
+
+    ``axes``: those axes, the part's own first; ``size``: 2**qubits of the part; ``own_products``: complex
+    multiplications for a row in this meeting alone.
+    """
 
     inner: np.ndarray | Growth
     axes: list[int]

@@ -107,7 +107,7 @@ class Matrices:
 
     @cached_property
     def products(self) -> int:
-        """Complex multiplications for one row."""
+        """Complex multiplications for one row, without phases, sines and cosines."""
         sums = sum(a.terms.size for a in self._alike.values())
         pieces = [(4 ** len(b.qubits), [len(piece) for piece in b.pieces]) for b in self.blocks if not b.constant]
         return sums + sum(size * lengths.count(2) + (len(lengths) - 1) * round(size**1.5) for size, lengths in pieces)
