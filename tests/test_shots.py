@@ -26,7 +26,7 @@ from reference import (
 )
 from scipy.stats import chi2_contingency, norm
 
-from qrnn_helpers import ExactBackend, ShotBackend
+from qrnn_helpers import ExactBackend, ShotBackend, trajectories
 from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
 from qrnn_helpers.program import StepProgram
 from qrnn_helpers.samplers import open_controlled
@@ -62,6 +62,54 @@ def test_histories_of_random_steps_have_the_exact_joint_distribution(step, time,
     angles = random_angles(step, 1, time, seed)
     histories = drawn(step, angles, 5_000, seed)[0]
     assert chi_square(counts(step, histories), joint(step, angles[0].numpy())) > LEVEL / 15
+
+
+@pytest.fixture
+def singly(monkeypatch):
+    """Every shot with a state of its own, which small circuits would not take."""
+    monkeypatch.setattr(trajectories, "_shared", trajectories._singly)
+
+
+@pytest.mark.parametrize(
+    "step, time",
+    [
+        (rotation_step(1, 1), 6),
+        (rotation_step(2, 2), 4),
+        (rotation_step(2, 3), 3),
+        (reuploading_step(1, 2, layers=2), 3),
+    ],
+)
+def test_histories_of_shots_on_their_own_have_the_exact_joint_distribution(step, time, singly):
+    test_histories_have_the_exact_joint_distribution(step, time)
+
+
+@settings(max_examples=15, derandomize=True, deadline=None, database=None)
+@given(step_circuits(largest=2), st.integers(1, 3), st.integers(0, 2**20))
+def test_histories_of_random_steps_and_shots_on_their_own(step, time, seed):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trajectories, "_shared", trajectories._singly)
+        angles = random_angles(step, 1, time, seed)
+        histories = drawn(step, angles, 5_000, seed)[0]
+    assert chi_square(counts(step, histories), joint(step, angles[0].numpy())) > LEVEL / 15
+
+
+@pytest.mark.parametrize("draw", [0.0, 1 - 2**-24])
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.complex128])
+def test_what_rounding_cannot_tell_from_the_impossible_is_never_drawn(dtype, draw, singly, monkeypatch):
+    """Four readout qubits copy two memory qubits, which a rotation turns by pi: 0 0 0 0 and 1 1 1 1 take turns."""
+    monkeypatch.setattr(
+        trajectories, "_draws", lambda kraus, count, _: torch.full((count,), draw, dtype=kraus.real.dtype)
+    )
+    step = QuantumCircuit(*registers(2, 4, True))
+    turn = Parameter("turn")
+    for qubit in range(4):
+        step.cx(qubit % 2, 2 + qubit)
+    step.rx(turn, 0)
+    step.rx(turn, 1)
+    angles = torch.full((3, 40, 1), torch.pi, dtype=torch.float64)
+    program = StepProgram(step)
+    histories = ShotBackend(2000, seed=0, dtype=dtype).histories(program, program.gate_angles(angles))
+    assert (histories == torch.tensor([0, 15] * 20)).all()
 
 
 def test_the_chi_square_test_sees_correlations_between_steps():
