@@ -18,7 +18,7 @@ from qiskit.transpiler import PassManager
 
 from .checks import check_one_of, check_tensor
 from .circuits import unroll
-from .evolution import advance, evolve
+from .evolution import advance
 from .limits import MEMORY_LIMIT, check_bytes
 from .program import StepProgram
 from .readouts import OneStep
@@ -166,19 +166,16 @@ class ExactBackend(Backend):
         check_room(program, gate_angles, dtype)
         if state is not None:
             rho = check_state("state", state, batch, 2**program.memory).to(dtype)
-            probabilities, rho = evolve(
-                program.growth, program.prepared(gate_angles.flatten(0, 1), dtype), rho, (batch, time_steps)
-            )
+            prepared = program.prepared(gate_angles.flatten(0, 1), dtype)
+            probabilities, rho = program.chain(prepared, rho, (batch, time_steps))
             return probabilities.to(gate_angles.dtype), rho
         # The first step starts from one state, |0...0>: one column of its isometries will do.
         one = torch.ones(batch, 1, 1, dtype=dtype, device=gate_angles.device)
-        first, rho = evolve(
-            program.ground_growth, program.prepared(gate_angles[:, 0], dtype, ground=True), one, (batch, 1)
-        )
+        first, rho = program.ground_chain(program.prepared(gate_angles[:, 0], dtype, ground=True), one, (batch, 1))
         if time_steps == 1:
             return first.to(gate_angles.dtype), rho
         prepared = program.prepared(gate_angles[:, 1:].flatten(0, 1), dtype)
-        rest, rho = evolve(program.growth, prepared, rho, (batch, time_steps - 1))
+        rest, rho = program.chain(prepared, rho, (batch, time_steps - 1))
         return torch.cat([first, rest], 1).to(gate_angles.dtype), rho
 
     def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):

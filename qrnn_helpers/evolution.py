@@ -11,6 +11,9 @@ dL = Re tr G^+ dX, are
     G_r = 2 (w_r + A') K_r rho  along K_r,    A = sum_r K_r^+ (w_r + A') K_r  along rho :
 
 five products of an isometry with a memory matrix, where recording every operation takes six and much memory traffic.
+
+Isometries stand as they come out of the last product: [late, out, early, in], the readout qubits of the last part
+before the memory's outputs and the others after them.
 """
 
 from __future__ import annotations
@@ -19,10 +22,52 @@ from collections.abc import Iterator
 
 import torch
 
+from .fusion import Cluster
 from .growth import Growth
 from .matrices import Matrices
 
-__all__ = ["advance", "evolve", "prepare"]
+__all__ = ["Chain", "advance", "prepare"]
+
+
+class Chain:
+    """A circuit's steps one after another, in the order of axes in which their isometries come at the least cost.
+
+    ``memory``, ``readout``: the qubits as axes of a state and of the outcomes; ``ground``: the memory starts in
+    |0...0>.  ``growth`` makes isometries [late, out, early, in].
+    """
+
+    def __init__(self, parts: list[Cluster], memory: list[int], readout: list[int], ground: bool = False):
+        last = set(parts[-1].qubits) if parts else set()
+        own = sorted(memory, key=lambda q: q not in last)
+        late, early = [q for q in readout if q in last], [q for q in readout if q not in last]
+        order = [[("out", q) for q in group] for group in (late, own, early)]
+        inputs = [] if ground else own
+        growths = [Growth(parts, inputs, [*order, [("in", q) for q in inputs]], joined) for joined in (False, True)]
+        self.growth = min(growths, key=lambda growth: growth.cost_in_order)
+        self._basis = [own.index(q) for q in memory], [memory.index(q) for q in own]
+        self._outcomes = [(late + early).index(q) for q in readout]
+
+    def __call__(
+        self, prepared: list[torch.Tensor], rho: torch.Tensor, shape: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities (batch, time, R) and the last memory state (batch, M, M), differentiable twice.
+
+        ``prepared`` (batch * time or 1, ...), ``rho`` (batch, in, in) the start, ``shape`` (batch, time).
+        """
+        back, to = self._basis
+        rho = rho if rho.shape[1] == 1 else _turned(rho, to, 2)
+        probabilities, rho = _Evolve.apply(self.growth, shape, rho, *prepared)
+        return _turned(probabilities, self._outcomes, 1), _turned(rho, back, 2)
+
+
+def _turned(x: torch.Tensor, order: list[int], times: int) -> torch.Tensor:
+    """The last axes, ``times`` of them, each of 2**n numbers, with its n qubits in another order."""
+    if order == sorted(order):
+        return x
+    first, count = x.dim() - times, len(order)
+    axes = [first + k * count + place for k in range(times) for place in order]
+    split = x.reshape(*x.shape[:first], *[2] * (times * count))
+    return split.permute(*range(first), *axes).reshape(x.shape)
 
 
 def prepare(matrices: Matrices, growth: Growth, gate_angles: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -30,16 +75,6 @@ def prepare(matrices: Matrices, growth: Growth, gate_angles: torch.Tensor, dtype
     if torch.is_grad_enabled() and gate_angles.requires_grad:
         return list(_Prepare.apply(matrices, growth, gate_angles, dtype))
     return growth.prepare(matrices(gate_angles, dtype), torch.ones((), dtype=dtype, device=gate_angles.device))
-
-
-def evolve(
-    growth: Growth, prepared: list[torch.Tensor], rho: torch.Tensor, shape: tuple[int, int]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities (batch, time, R) and the last memory state (batch, M, M), differentiable twice.
-
-    ``prepared`` (batch * time or 1, ...), ``rho`` (batch, in, in) the start, ``shape`` (batch, time).
-    """
-    return _Evolve.apply(growth, shape, rho, *prepared)
 
 
 def advance(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -86,8 +121,9 @@ class _Evolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx, growth, shape, rho, *prepared):
         states = rho.new_empty(shape[1], *rho.shape)
-        probabilities = rho.new_empty(*shape, growth.shape[1], dtype=rho.real.dtype)
-        final = rho.new_empty(shape[0], growth.shape[0], growth.shape[0])
+        late, out, early, _ = growth.shape
+        probabilities = rho.new_empty(*shape, late * early, dtype=rho.real.dtype)
+        final = rho.new_empty(shape[0], out, out)
         work = _space(growth, shape, rho, 2, 2)
         for samples, spans in _portions(growth, shape, rho):
             state = rho[samples]
@@ -123,12 +159,15 @@ class _Evolve(torch.autograd.Function):
 
 
 def _advance(rows, turned, rho, work) -> tuple[torch.Tensor, torch.Tensor]:
-    """`advance` for operators (batch, out, r, in) and their conjugates, in the tensors ``work``."""
-    moved, product = work[: 2 * len(rows)].view(2, *rows.shape)
-    torch.bmm(rows.flatten(1, 2), rho, out=moved.flatten(1, 2))
+    """`advance` for operators (batch, late, out, early, in) and their conjugates, in the tensors ``work``."""
+    batch, late, out = rows.shape[:3]
+    moved, product = work[: 2 * batch].view(2, *rows.shape)
+    torch.bmm(rows.flatten(1, 3), rho, out=moved.flatten(1, 3))
     torch.mul(torch.view_as_real(moved), torch.view_as_real(rows), out=torch.view_as_real(product))
-    probabilities = torch.view_as_real(product).flatten(3).sum(-1).sum(1)
-    return probabilities, moved.flatten(2) @ turned.flatten(2).mT
+    probabilities = torch.view_as_real(product).flatten(4).sum((2, 4))
+    # sum over outcomes r and inputs j of moved[i, r, j] conj(rows[k, r, j]), as matrix products
+    after = torch.bmm(moved.view(batch * late, out, -1), turned.view(batch * late, out, -1).mT)
+    return probabilities.flatten(1), after.view(batch, late, out, out).sum(1)
 
 
 def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | None:
@@ -138,18 +177,19 @@ def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | N
     """
     tape: list = []
     rows, turned, rest = _grown(growth, parts, states[0], len(states), work, tape)
-    steps, batch = rows.shape[:2]
+    steps, batch, late, out, early, _ = rows.shape
     gradient, beyond = rest[: steps * batch].view(rows.shape), rest[steps * batch :][:batch]
     for t in reversed(range(steps)):
         if ahead is None:
             beyond.zero_()
         else:
-            torch.bmm(ahead, turned[t].flatten(2), out=beyond.flatten(2))
+            each = ahead[:, None].expand(batch, late, out, out).reshape(batch * late, out, out)
+            torch.bmm(each, turned[t].view(batch * late, out, -1), out=beyond.view(batch * late, out, -1))
         if slopes is not None:
-            weights = slopes[:, t, None, :, None, None]
+            weights = slopes[:, t].view(batch, late, 1, early, 1, 1)
             torch.view_as_real(beyond).addcmul_(torch.view_as_real(turned[t]), weights)
-        torch.bmm(beyond.flatten(1, 2), 2 * states[t].mT, out=gradient[t].flatten(1, 2))
-        ahead = rows[t].flatten(1, 2).mT @ beyond.flatten(1, 2)
+        torch.bmm(beyond.flatten(1, 3), 2 * states[t].mT, out=gradient[t].flatten(1, 3))
+        ahead = rows[t].flatten(1, 3).mT @ beyond.flatten(1, 3)
     wanted = [place is not None for place in found]
     for place, slope in zip(found, growth.pull_back(parts, tape, gradient.flatten(0, 1), wanted)):
         if place is not None:
@@ -164,7 +204,7 @@ def _recorded_slopes(ctx, rho, prepared, slopes, final) -> tuple[torch.Tensor | 
     rows = _rows(ctx.growth, parts, rho, time_steps)
     state, probabilities = rho, []
     for own in rows.unbind(0):
-        outcome, state = advance(own.transpose(1, 2), state)
+        outcome, state = advance(own.transpose(2, 3).flatten(1, 2), state)
         probabilities.append(outcome)
     results = [torch.stack(probabilities, 1), state]
     given = [(result, slope) for result, slope in zip(results, (slopes, final)) if slope is not None]
@@ -208,8 +248,8 @@ def _part(matrices, shape, samples: slice, steps: range, views: bool = False) ->
 def _grown(
     growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int, work: torch.Tensor, tape=None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Isometries (steps, batch, out, r, in) for a batch of memory states and their conjugates, in ``work``, and what
-    of it is left."""
+    """Isometries (steps, batch, late, out, early, in) for a batch of memory states and their conjugates, in
+    ``work``, and what of it is left."""
     count, shape = steps * rho.shape[0], (steps, rho.shape[0], *growth.shape)
     rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape)
     turned = torch.conj_physical(rows, out=work[count : 2 * count])

@@ -34,10 +34,17 @@ class Growth:
     """A product of blocks (or of clusters of them) as a tensor whose axes are put in a wanted order.
 
     ``inputs``: the qubits whose input is an axis; the others start in |0>.  ``order``: groups of labels, for each
-    the axes that one axis of the result joins.
+    the axes that one axis of the result joins.  ``early``: a qubit that only the last part reaches joins as an
+    identity before it, so that the part's own axes are outputs, which may all stand before those of the others.
     """
 
-    def __init__(self, parts: list[Block] | list[Cluster], inputs: Collection[int], order: list[list[Label]]):
+    def __init__(
+        self,
+        parts: list[Block] | list[Cluster],
+        inputs: Collection[int],
+        order: list[list[Label]],
+        early: bool = False,
+    ):
         self.inputs, labels = set(inputs), []
         wanted = [label for group in order for label in group]
         self.stages, self.sizes = [], [1]  # numbers in the tensor before each stage, and after all
@@ -46,13 +53,15 @@ class Growth:
             if isinstance(part, Block) and part.bits:
                 stage, labels = self._held(part, labels)
             else:
-                stage, labels = self._stage(part, labels, following.qubits if following else (), wanted)
+                last = early and following is None
+                stage, labels = self._stage(part, labels, following.qubits if following else (), wanted, last)
             self.stages.append(stage)
             self.sizes.append(2 ** len(labels))
             self.products += stage.products
             self.moves += stage.moves + self.sizes[-1]
         self._last, labels = self._opening([q for side, q in wanted if side == "out"], labels)
         self._order = [1 + labels.index(label) for label in wanted]
+        self._in_order = self._order == sorted(self._order)
         self._axes = [2] * len(wanted)
         self._back = [0, *(1 + wanted.index(label) for label in labels)]
         self.shape = tuple(2 ** len(group) for group in order)
@@ -81,14 +90,15 @@ class Growth:
     ) -> torch.Tensor:
         """The tensors (N or 1, ...).  ``one`` is a 1 of the type and on the device wanted; ``out`` takes the result,
         ``tape`` what `pull_back` will need."""
-        state = one.reshape(1, 1)
+        direct = self.stages and self._in_order and not self._last.inputs  # the last product is the result
+        state, last = one.reshape(1, 1), self.stages[-1] if direct else None
         for stage, matrix in zip(self.stages, prepared):
-            state, met = stage(state, matrix)
+            state, met = stage(state, matrix, out if stage is last else None)
             if tape is not None:
                 tape.append(met)
         state = self._last(state)
         state = state.reshape(-1, *self._axes).permute(0, *self._order)
-        if out is None:
+        if out is None or state.data_ptr() == out.data_ptr():
             return state.reshape(-1, *self.shape)
         return out.view(-1, *state.shape[1:]).copy_(state).view(-1, *self.shape)
 
@@ -111,25 +121,35 @@ class Growth:
         """Complex numbers that one row takes in `prepare`, with what `unprepare` needs."""
         return sum(stage.numbers for stage in self.stages)
 
+    @property
+    def cost_in_order(self) -> int:
+        """The same with the copy that puts all axes in order, where the last part does not leave them so."""
+        return self.cost + MOVE * self.sizes[-1] * (not self._in_order)
+
     def portion(self, one: torch.Tensor) -> int:
         """How many rows to work on at a time."""
         return max(1, PORTION[one.device.type == "cpu"] // (max(self.sizes) * one.dtype.itemsize))
 
-    def _stage(self, part: Block | Cluster, labels: list[Label], following, wanted) -> tuple[Stage, list[Label]]:
+    def _stage(self, part: Block | Cluster, labels: list[Label], following, wanted, last) -> tuple[Stage, list[Label]]:
         """One matrix product: its outputs and the inputs that it opens come first, then the rest."""
+        places = {label: k for k, label in enumerate(wanted)}
+        fresh = [q for q in part.qubits if q in self.inputs and ("out", q) not in labels]
+        joined = [("out", fresh[0]), ("in", fresh[0])] if last and labels and len(fresh) == 1 else []
+        before, labels = labels, sorted(labels + joined, key=places.get) if joined else labels
         old = [q for q in part.qubits[::-1] if ("out", q) in labels]
         new = [q for q in part.qubits if q not in old and q in self.inputs]
         # The next part's qubits stand first, where it needs them; inputs last, in their final order.
         met = [("out", q) for q in following[::-1] if q in part.qubits]
         added = [("out", q) for q in part.qubits] + [("in", q) for q in new]
-        places = {label: k for k, label in enumerate(wanted)}
         added = met + sorted(set(added) - set(met), key=lambda label: (label[0] == "in", places.get(label, 0)))
         taken = [("out", q) for q in old]
         inner = _entries if isinstance(part, Block) else _grown
         others = [label for label in labels if label not in taken]
-        axes = [1 + labels.index(label) for label in taken + others]
+        axes = [1 + before.index(label) for label in taken + others if label not in joined]
+        join = tuple(1 + (taken + others).index(label) for label in joined)
         matrix, labels = inner(part, added, [("in", q) for q in old]), added + others
-        return Stage(matrix, axes, 2 ** len(part.qubits), 2 ** len(labels + old) if axes else 0), labels
+        products = 2 ** (len(labels + old) - len(joined) // 2) if axes else 0
+        return Stage(matrix, axes, 2 ** len(part.qubits), products, join), labels
 
     def _held(self, block: Block, labels: list[Label]) -> tuple[Held, list[Label]]:
         """An op with controls too wide for a matrix of its own: it acts on the part where they hold its bits."""
@@ -166,13 +186,15 @@ class Stage:
     """A matrix, from the entries of a block's or grown from a cluster's blocks, meets the state's axes of two.
 
     ``axes``: those axes, the part's own first; ``size``: 2**qubits of the part; ``own_products``: complex
-    multiplications for a row in this meeting alone.
+    multiplications for a row in this meeting alone (by zeros left out); ``joined``: where output and input of a
+    qubit come in that joins as an identity.
     """
 
     inner: np.ndarray | Growth
     axes: list[int]
     size: int
     own_products: int
+    joined: tuple[int, ...] = ()
     _kept: dict = field(default_factory=dict)
 
     @property
@@ -185,7 +207,8 @@ class Stage:
 
     @property
     def moves(self) -> int:
-        return self.inner.moves if isinstance(self.inner, Growth) else 0
+        joined = 2 ** (len(self.axes) + 2) + self.own_products // MOVE if self.joined else 0  # with products by zeros
+        return joined + (self.inner.moves if isinstance(self.inner, Growth) else 0)
 
     @property
     def numbers(self) -> int:
@@ -217,10 +240,18 @@ class Stage:
         whole = slope.new_zeros(slope.shape[0], self.size**2).index_copy_(1, entries, slope.flatten(1))
         return [whole.view(-1, self.size, self.size)]
 
-    def __call__(self, state: torch.Tensor, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(
+        self, state: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         rows = state.shape[0]
         moved = state.reshape(rows, *[2] * len(self.axes)).permute(0, *self.axes)
+        if self.joined:
+            state, moved = moved, state.new_zeros(rows, *[2] * (len(self.axes) + 2))
+            moved.diagonal(0, *self.joined).copy_(state[..., None])
         moved = moved.reshape(rows, matrix.shape[-1], -1)
+        if out is not None and self.axes and matrix.shape[0] == rows:
+            # A new tensor of this size is fetched from the operating system, which takes longer than the product.
+            return torch.bmm(matrix, moved, out=out.view(rows, matrix.shape[1], -1)), moved
         return (_product(matrix, moved) if self.axes else matrix), moved
 
     def pull_back(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
@@ -230,7 +261,9 @@ class Stage:
         if not further:
             return own, None
         back = [self.axes.index(d) + 1 for d in range(1, len(self.axes) + 1)]
-        slope = _product(matrix.mT, slope).reshape(rows, *[2] * len(self.axes))
+        slope = _product(matrix.mT, slope).reshape(rows, *[2] * (len(self.axes) + len(self.joined)))
+        if self.joined:
+            slope = torch.add(*slope.diagonal(0, *self.joined).unbind(-1))
         return own, slope.permute(0, *back).flatten(1)
 
 
@@ -279,7 +312,7 @@ class Held:
     def unprepare(self, slope: torch.Tensor | None, tape: list) -> list[torch.Tensor | None]:
         return [slope]
 
-    def __call__(self, state: torch.Tensor, matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, state: torch.Tensor, matrix: torch.Tensor, out=None) -> tuple[torch.Tensor, torch.Tensor]:
         state = self.opening(state)
         rows = max(len(state), len(matrix))
         whole = state.reshape(len(state), *[2] * (len(self.order) - 1)).expand(rows, *[-1] * (len(self.order) - 1))

@@ -17,7 +17,7 @@ from qiskit.circuit import ParameterVector
 
 from .angles import AngleMap
 from .circuits import check_step
-from .evolution import prepare
+from .evolution import Chain, prepare
 from .fusion import Cluster, clusters, fuse
 from .gates import ShiftRule, read
 from .growth import Growth, Stage
@@ -45,9 +45,7 @@ class StepProgram:
         self.memory, self.readout = len(memory), len(readout)
         check_bytes("step", 16 * self.size, f"one isometry on {self.memory} + {self.readout} qubits")
         self.parameters = tuple(step.parameters)
-        # Axis of a qubit in the state tensor: readout first, each register's highest bit first.
-        order = readout[::-1] + memory[::-1]
-        self._axis = {place: axis for axis, place in enumerate(order)}
+        self._order = readout[::-1] + memory[::-1]  # as axes of a tensor: each register's highest bit first
         self.ops = read(step)
         self.occurrences = tuple(op for op in self.ops if op.family is not None)
         self.angle_map = AngleMap([op.expression for op in self.occurrences], self.parameters)
@@ -109,7 +107,7 @@ class StepProgram:
     def rows(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """The same as [out, r, in]."""
         one = torch.ones((), dtype=dtype, device=gate_angles.device)
-        return self._grown(self.prepared(gate_angles, dtype), len(gate_angles), one)
+        return self._grown(prepare(self.matrices, self.growth, gate_angles, dtype), len(gate_angles), one)
 
     def variants(self, base: torch.Tensor, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """`rows` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base`` (batch, G):
@@ -148,8 +146,8 @@ class StepProgram:
         return found
 
     def prepared(self, gate_angles: torch.Tensor, dtype: torch.dtype, ground: bool = False) -> list[torch.Tensor]:
-        """What the isometries (``ground``: of a memory in |0...0>) of gate angles (N, G) grow from."""
-        return prepare(self.matrices, self.ground_growth if ground else self.growth, gate_angles, dtype)
+        """What `chain` (``ground``: `ground_chain`) needs of gate angles (N, G)."""
+        return prepare(self.matrices, (self.ground_chain if ground else self.chain).growth, gate_angles, dtype)
 
     @cached_property
     def matrices(self) -> Matrices:
@@ -162,15 +160,19 @@ class StepProgram:
         return self._growth(self.clusters)
 
     @cached_property
-    def ground_growth(self) -> Growth:
-        """The same for a memory in |0...0>, a circuit's first step: (N, out, r, 1)."""
-        return self._growth(self.clusters, ground=True)
+    def chain(self) -> Chain:
+        """From what isometries grow from to outcome probabilities of all steps and the last memory state."""
+        return Chain(self.clusters, self._order[self.readout :], self._order[: self.readout])
 
-    def _growth(self, parts: list[Cluster], ground: bool = False) -> Growth:
-        order = sorted(self._axis, key=self._axis.get)
-        readout, memory = order[: self.readout], [] if ground else order[self.readout :]
-        outputs = [[("out", q) for q in order[self.readout :]], [("out", q) for q in readout]]
-        return Growth(parts, memory, [*outputs, [("in", q) for q in memory]])
+    @cached_property
+    def ground_chain(self) -> Chain:
+        """The same for a memory in |0...0>, a circuit's first step."""
+        return Chain(self.clusters, self._order[self.readout :], self._order[: self.readout], ground=True)
+
+    def _growth(self, parts: list[Cluster]) -> Growth:
+        readout, memory = self._order[: self.readout], self._order[self.readout :]
+        groups = ("out", memory), ("out", readout), ("in", memory)
+        return Growth(parts, memory, [[(side, q) for q in qubits] for side, qubits in groups])
 
     @property
     def products(self) -> dict[str, int]:
@@ -178,8 +180,9 @@ class StepProgram:
 
         Matrices and clusters go forward once and back twice; the isometry grows a second time on the way back;
         the memory takes two products of the isometry's size forward and three back."""
-        outer = sum(stage.own_products for stage in self.growth.stages if isinstance(stage, Stage))
-        small = self.matrices.products + self.growth.products - outer
+        growth = self.chain.growth
+        outer = sum(stage.own_products for stage in growth.stages if isinstance(stage, Stage))
+        small = self.matrices.products + growth.products - outer
         return {"matrices": 3 * small, "isometry": 4 * outer, "memory": 5 * self.size * 2**self.memory}
 
     def bytes(self, rows: int, dtype: torch.dtype) -> int:
@@ -190,6 +193,7 @@ class StepProgram:
         """Bytes that the outcome probabilities of ``rows`` steps take at their peak, ``graph``: with their gradient.
 
         Isometries are made a portion at a time, so that a row keeps its small matrices and one memory state."""
-        portion = min(rows, self.growth.portion(torch.ones((), dtype=dtype)))
-        kept = self.matrices.numbers + self.growth.numbers + graph * (4**self.memory + 4 * len(self.occurrences))
+        growth = self.chain.growth
+        portion = min(rows, growth.portion(torch.ones((), dtype=dtype)))
+        kept = self.matrices.numbers + growth.numbers + graph * (4**self.memory + 4 * len(self.occurrences))
         return dtype.itemsize * (rows * kept + portion * (6 if graph else 4) * self.size)

@@ -36,12 +36,18 @@ def held() -> QuantumCircuit:
     return step
 
 
+def shuffled() -> QuantumCircuit:
+    """The course project's step with its qubits numbered otherwise: no order of axes is the natural one."""
+    return QuantumCircuit(*registers(4, 4, True)).compose(rotation_step(4, 4), [0, 3, 1, 2, 4, 7, 5, 6])
+
+
 CIRCUITS = {
     "rotations": rotation_step(2, 2),
     "layers": rotation_step(3, 2, layers=2),
     "re-uploading": reuploading_step(2, 3, layers=2),
     "two ways": two_way_step(2, 2),
     "held": held(),
+    "shuffled": shuffled(),
 }
 each_circuit = pytest.mark.parametrize("step", CIRCUITS.values(), ids=CIRCUITS)
 
@@ -101,6 +107,19 @@ def test_stages_of_the_course_project():
     assert [len(cluster.blocks) for cluster in program.clusters] == [4, 3]
     assert program.growth.sizes == [1, 2**8, 2**12, 2**12]
     assert program.products["isometry"] == 4 * 2 * 2**12  # one old qubit: two columns
+
+
+@pytest.mark.parametrize(
+    "step, basis, outcomes",
+    [(rotation_step(4, 4), [0, 1, 2, 3], [0, 1, 2, 3]), (shuffled(), [2, 0, 1, 3], [2, 0, 1, 3])],
+    ids=["natural", "shuffled"],
+)
+def test_the_chain_leaves_the_last_product_as_it_comes(step, basis, outcomes):
+    """[late, out, early, in] without a copy; where qubits are numbered otherwise, states and outcomes are turned."""
+    chain = StepProgram(step).chain
+    assert chain._basis[0] == basis and chain._outcomes == outcomes
+    assert chain.growth.shape == (4, 16, 4, 16)
+    assert chain.growth._in_order and chain.growth.stages[-1].joined
 
 
 @pytest.mark.parametrize("portion", [1, 2**12, 2**20])
