@@ -17,6 +17,7 @@ SIDES = ("ours-complex64", "ours-complex128", "pennylane-backprop", "pennylane-a
 SHIFTED = ("shift-shots", "shift-moments", "shift-exact")
 CASES = {
     *(f"course/{name}" for name in ("exact-complex64", "exact-complex128", "shots")),
+    *(f"after-aer/exact-complex{bits}" for bits in (64, 128)),
     *(
         f"{size}/{name}"
         for size in bench_table.SIZES

@@ -28,7 +28,7 @@ def ours(x, own, weights, layer):
     return call
 
 
-@pytest.mark.parametrize("side", ["ours", "qiskit"])
+@pytest.mark.parametrize("side", ["ours", pytest.param("qiskit", marks=pytest.mark.aer)])
 @pytest.mark.parametrize("rule", RULES)
 def bench_connector(measure, side, rule):
     angles, (weights,) = inputs(STEP, BATCH, 1)

@@ -45,6 +45,7 @@ def bench_shots(measure):
     measure("course/shots", call, "sequence", per=16, note=f"forward, {SHOTS} shots", seconds=3)
 
 
+@pytest.mark.aer
 @pytest.mark.parametrize("size", SIZES)
 def bench_aer(measure, size):
     step, time_steps = SIZES[size]
@@ -53,6 +54,18 @@ def bench_aer(measure, size):
     agree_in_shots(call(), QuantumRecurrentLayer(step)(angles)[0])
     note = f"forward, {SHOTS} shots, one PUB with 20 bindings, transpiled once at level 1"
     measure(f"{size}/aer", call, "circuit", per=20, note=note, rounds=3)
+
+
+@pytest.mark.aer
+@pytest.mark.parametrize("precision", [64, 128])
+def bench_after_aer(measure, precision):
+    """The same call as in `bench_exact` once Aer's threads are there."""
+    step, time_steps = COURSE
+    angles, weights = inputs(step, 16, time_steps)
+    peers.aer(SMALL[0], inputs(SMALL[0], 1, SMALL[1])[0])()
+    call = value_and_gradient(step, angles, weights, getattr(torch, f"complex{precision}"))
+    note = "value and gradient, after Aer in one process"
+    measure(f"after-aer/exact-complex{precision}", call, "sequence", per=16, note=note, seconds=3)
 
 
 @pytest.mark.parametrize("kind", SHIFTED)

@@ -14,6 +14,20 @@ MOST = 51
 """Rounds of a call, at most."""
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "aer: runs Qiskit Aer in this process")
+
+
+def pytest_collection_modifyitems(items):
+    """What runs Aer comes last.
+
+    Its threads stay, and with torch's they outnumber the cores: from then on GNU's OpenMP lets threads sleep between
+    calls instead of waiting awake, which slows all small parallel calls of the process (see bench_after_aer). Aer's
+    own time does not depend on what ran before.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("aer") is not None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def all_cores():
     torch.set_num_threads(os.cpu_count())
