@@ -21,7 +21,7 @@ from .circuits import unroll
 from .evolution import advance
 from .limits import MEMORY_LIMIT, check_bytes
 from .program import StepProgram
-from .readouts import OneStep
+from .readouts import OneStep, along
 
 __all__ = ["MEMORY_LIMIT", "Backend", "ExactBackend", "check_state", "open_controlled"]
 
@@ -103,14 +103,16 @@ class Backend(ABC):
         state: torch.Tensor | None = None,
         *,
         causal: bool = False,
-    ) -> Callable[[int, torch.Tensor], torch.Tensor]:
+    ) -> Callable[[int | range, torch.Tensor], torch.Tensor]:
         """A function (step, replaced) -> (K, batch): weighted readouts, summed over time, of K variants of the
         circuits, with the gate angles of one step replaced by (K, batch, G).
 
-        ``causal`` leaves the outputs before that step out.  This is what the shift rule asks for, step after
-        step; backends that can share work between steps override it.
+        ``step`` may be a range of S steps: then (K, S * batch) for (K, S * batch, G), circuits that differ at the
+        first step, then such that differ at the next, ...  ``causal`` leaves the outputs before that step out.
+        This is what the shift rule asks for; backends that can share work between steps override it.
         """
 
+        @each_step
         def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
             first = step if causal else 0
             outcomes = self.run_replaced(program, gate_angles, step, replaced, state, first=first)
@@ -192,8 +194,9 @@ class ExactBackend(Backend):
         kraus = kraus_operators(program, gate_angles, self.dtype)
         ends = OneStep(kraus, weights, self._start(program, gate_angles, state), causal)
 
-        def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
-            own = replaced_operators(program, replaced, self.dtype, gate_angles[:, step])
+        def at(step: int | range, replaced: torch.Tensor) -> torch.Tensor:
+            base = along(gate_angles, step) if isinstance(step, range) else gate_angles[:, step]
+            own = replaced_operators(program, replaced, self.dtype, base)
             return ends.moments(step, own)[0].to(gate_angles.dtype)
 
         return at
@@ -203,6 +206,17 @@ class ExactBackend(Backend):
         if state is not None:
             return check_state("state", state, gate_angles.shape[0], 2**program.memory).to(self.dtype)
         return ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
+
+
+def each_step(at: Callable[[int, torch.Tensor], torch.Tensor]) -> Callable[[int | range, torch.Tensor], torch.Tensor]:
+    """What `variants` gives, of a function that knows single steps only."""
+
+    def spanned(step: int | range, replaced: torch.Tensor) -> torch.Tensor:
+        if not isinstance(step, range):
+            return at(step, replaced)
+        return torch.cat([at(t, own) for t, own in zip(step, replaced.chunk(len(step), 1), strict=True)], 1)
+
+    return spanned
 
 
 def ground(program: StepProgram, batch: int, dtype: torch.dtype, device) -> torch.Tensor:
@@ -241,7 +255,7 @@ def check_room(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dty
     """Refuse circuits whose value and gradient would need more than the memory limit."""
     graph = torch.is_grad_enabled() and gate_angles.requires_grad
     what = f"shape ({gate_angles.shape[0]}, {gate_angles.shape[1]}, ...) on {program.memory} + {program.readout} qubits"
-    needed = program.evolution_bytes(gate_angles.shape[:2].numel(), dtype, graph)
+    needed = program.evolution_bytes(gate_angles.shape[:2].numel(), dtype, graph, len(gate_angles))
     check_bytes("angles", needed, what + " with what the gradient needs" * graph)
 
 

@@ -17,6 +17,7 @@ from .checks import check_instance, check_integer, check_real, shown, torch_gene
 from .limits import check_bytes
 from .program import StepProgram
 from .pruning import live_angles
+from .readouts import along
 from .runner import Circuits
 
 __all__ = [
@@ -88,19 +89,20 @@ class ParameterShift(GradientEstimator):
         return int(live_angles(program, time_steps).live[:, program.shift_terms[0]].sum())
 
     def estimate(self, circuits, angles, weights):
-        program, time_steps = circuits.program, angles.shape[1]
+        program, time_steps, count = circuits.program, angles.shape[1], circuits.program.shift_circuits
         gate_angles = program.gate_angles(angles)
         plan = live_angles(program, time_steps, circuits.state is None) if self.prune else None
         readouts = circuits.variants(gate_angles, weights, self.causal)
         slopes = torch.zeros_like(gate_angles)
-        for step in range(time_steps):
-            gate, shift, coefficient = _terms(program, angles, plan.live[step] if self.prune else None)
+        spans = [range(t, t + 1) for t in range(time_steps)] if self.prune else circuits.spans(gate_angles, count)
+        for steps in spans:
+            gate, shift, coefficient = _terms(program, angles, plan.live[steps.start] if self.prune else None)
             if not len(gate):
                 continue
-            shifted = gate_angles[:, step].repeat(len(gate), 1, 1)
+            shifted = along(gate_angles, steps).repeat(len(gate), 1, 1)
             shifted[torch.arange(len(gate)), :, gate] += shift[:, None]
-            value = readouts(step, shifted)
-            slopes[:, step].index_add_(1, gate, (coefficient[:, None] * value).T)
+            value = (coefficient[:, None] * readouts(steps, shifted)).unflatten(1, (len(steps), -1))
+            slopes[:, steps.start : steps.stop].index_add_(2, gate, value.permute(2, 1, 0))
         return program.pull_back(angles, plan.complete(slopes) if self.prune else slopes)
 
 
@@ -178,11 +180,11 @@ class FiniteDifference(GradientEstimator):
         moves = self.h * torch.eye(count).to(angles)[:, None]
         readouts = circuits.variants(gate_angles, weights, self.causal)
         gradient = torch.zeros_like(angles)
-        for step in range(angles.shape[1] if count else 0):
-            here = angles[:, step]
+        for steps in circuits.spans(gate_angles, 2 * count) if count else ():
+            here = along(angles, steps)
             replaced = program.gate_angles(torch.cat([here + moves, here - moves]))
-            value = readouts(step, replaced)
-            gradient[:, step] = (value[:count] - value[count:]).T / (2 * self.h)
+            forth, back = readouts(steps, replaced).unflatten(1, (len(steps), -1)).split(count)
+            gradient[:, steps.start : steps.stop] = (forth - back).permute(2, 1, 0) / (2 * self.h)
         return gradient
 
 

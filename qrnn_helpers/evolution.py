@@ -120,7 +120,8 @@ class _Prepare(torch.autograd.Function):
 class _Evolve(torch.autograd.Function):
     @staticmethod
     def forward(ctx, growth, shape, rho, *prepared):
-        states = rho.new_empty(shape[1], *rho.shape)
+        wanted = any(ctx.needs_input_grad)
+        states = rho.new_empty(shape[1] * wanted, *rho.shape)  # before every step, for the way back
         late, out, early, _ = growth.shape
         probabilities = rho.new_empty(*shape, late * early, dtype=rho.real.dtype)
         final = rho.new_empty(shape[0], out, out)
@@ -130,7 +131,8 @@ class _Evolve(torch.autograd.Function):
             for steps in spans:
                 rows, turned, rest = _grown(growth, _part(prepared, shape, samples, steps), state, len(steps), work)
                 for i, t in enumerate(steps):
-                    states[t, samples] = state
+                    if wanted:
+                        states[t, samples] = state
                     probabilities[samples, t], state = _advance(rows[i], turned[i], state, rest)
             final[samples] = state
         ctx.save_for_backward(rho, states, *prepared)

@@ -97,7 +97,8 @@ class Growth:
             if tape is not None:
                 tape.append(met)
         state = self._last(state)
-        state = state.reshape(-1, *self._axes).permute(0, *self._order)
+        if not self._in_order:
+            state = state.reshape(-1, *self._axes).permute(0, *self._order)
         if out is None or state.data_ptr() == out.data_ptr():
             return state.reshape(-1, *self.shape)
         return out.view(-1, *state.shape[1:]).copy_(state).view(-1, *self.shape)
@@ -108,7 +109,9 @@ class Growth:
         """From the slope along the tensors to those along ``prepared`` (all as complex conjugates, dL/dx for real L:
         then no factor need be conjugated)."""
         found: list[torch.Tensor | None] = [None] * len(prepared)
-        slope = slope.reshape(-1, *self._axes).permute(self._back).flatten(1)
+        if not self._in_order:
+            slope = slope.reshape(-1, *self._axes).permute(self._back)
+        slope = slope.flatten(1)
         slope = self._last.pull_back(slope)
         for k in reversed(range(len(prepared))):
             if not any(wanted[: k + 1]):
@@ -143,11 +146,12 @@ class Growth:
         added = [("out", q) for q in part.qubits] + [("in", q) for q in new]
         added = met + sorted(set(added) - set(met), key=lambda label: (label[0] == "in", places.get(label, 0)))
         taken = [("out", q) for q in old]
-        inner = _entries if isinstance(part, Block) else _grown
+        alone = _alone(part)
+        inner = _grown if isinstance(alone, Cluster) else _entries
         others = [label for label in labels if label not in taken]
         axes = [1 + before.index(label) for label in taken + others if label not in joined]
         join = tuple(1 + (taken + others).index(label) for label in joined)
-        matrix, labels = inner(part, added, [("in", q) for q in old]), added + others
+        matrix, labels = inner(alone, added, [("in", q) for q in old]), added + others
         products = 2 ** (len(labels + old) - len(joined) // 2) if axes else 0
         return Stage(matrix, axes, 2 ** len(part.qubits), products, join), labels
 
@@ -164,6 +168,12 @@ class Growth:
         fresh = [q for q in qubits if ("out", q) not in labels]
         added = [[("out", q)] + [("in", q)] * (q in self.inputs) for q in fresh]
         return Opening([q in self.inputs for q in fresh]), [*labels, *(label for pair in added for label in pair)]
+
+
+def _alone(part: Block | Cluster) -> Block | Cluster:
+    """The block of a cluster of one, if it has a matrix of its own."""
+    one = isinstance(part, Cluster) and len(part.blocks) == 1 and not part.blocks[0].bits
+    return part.blocks[0] if one else part
 
 
 def _entries(block: Block, rows: list[Label], columns: list[Label]) -> np.ndarray:
@@ -196,6 +206,10 @@ class Stage:
     own_products: int
     joined: tuple[int, ...] = ()
     _kept: dict = field(default_factory=dict)
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return not self.joined and self.axes == sorted(self.axes)
 
     @property
     def blocks(self) -> int:
@@ -243,8 +257,9 @@ class Stage:
     def __call__(
         self, state: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = state.shape[0]
-        moved = state.reshape(rows, *[2] * len(self.axes)).permute(0, *self.axes)
+        rows, moved = state.shape[0], state
+        if not self._in_order:
+            moved = state.reshape(rows, *[2] * len(self.axes)).permute(0, *self.axes)
         if self.joined:
             state, moved = moved, state.new_zeros(rows, *[2] * (len(self.axes) + 2))
             moved.diagonal(0, *self.joined).copy_(state[..., None])
@@ -260,10 +275,13 @@ class Stage:
         own = _product(slope, moved.mT) if wanted else None
         if not further:
             return own, None
-        back = [self.axes.index(d) + 1 for d in range(1, len(self.axes) + 1)]
-        slope = _product(matrix.mT, slope).reshape(rows, *[2] * (len(self.axes) + len(self.joined)))
+        slope = _product(matrix.mT, slope)
+        if self._in_order:
+            return own, slope.flatten(1)
+        slope = slope.reshape(rows, *[2] * (len(self.axes) + len(self.joined)))
         if self.joined:
             slope = torch.add(*slope.diagonal(0, *self.joined).unbind(-1))
+        back = [self.axes.index(d) + 1 for d in range(1, len(self.axes) + 1)]
         return own, slope.permute(0, *back).flatten(1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from .backends import ground, kraus_operators, refuse_state, replaced_operators
-from .readouts import OneStep, joint_moments
+from .readouts import OneStep, along, joint_moments
 from .shots import ShotBackend
 
 __all__ = ["MomentBackend"]
@@ -38,11 +38,14 @@ class MomentBackend(ShotBackend):
         kraus = kraus_operators(program, gate_angles, self.dtype)
         ends = OneStep(kraus, weights, self._start(program, gate_angles), causal, second=True)
 
-        def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
-            own = replaced_operators(program, replaced, self.dtype, gate_angles[:, step])
-            mean, square = ends.moments(step, own)
+        def at(step: int | range, replaced: torch.Tensor) -> torch.Tensor:
+            steps = step if isinstance(step, range) else range(step, step + 1)
+            own = replaced_operators(program, replaced, self.dtype, along(gate_angles, steps))
+            mean, square = ends.moments(steps, own)
             spread = ((square - mean**2).clamp_min(0) / self.shots).sqrt()
-            return (mean + spread * self._normal(mean)).to(gate_angles.dtype)
+            # Step by step, so that what is drawn does not depend on how many steps are taken together.
+            noise = torch.cat([self._normal(part) for part in mean.chunk(len(steps), 1)], 1)
+            return (mean + spread * noise).to(gate_angles.dtype)
 
         return at
 

@@ -189,11 +189,14 @@ class StepProgram:
         """Bytes that the isometries of ``rows`` steps take at their peak: 1 to 1.4 times what was measured."""
         return rows * dtype.itemsize * (3 * self.size + self.matrices.numbers + self.growth.numbers)
 
-    def evolution_bytes(self, rows: int, dtype: torch.dtype, graph: bool = False) -> int:
-        """Bytes that the outcome probabilities of ``rows`` steps take at their peak, ``graph``: with their gradient.
+    def evolution_bytes(self, rows: int, dtype: torch.dtype, graph: bool = False, batch: int = 1) -> int:
+        """Bytes that the outcome probabilities of ``rows`` steps of ``batch`` samples take at their peak, ``graph``:
+        with their gradient.
 
-        Isometries are made a portion at a time, so that a row keeps its small matrices and one memory state."""
+        Isometries are made a portion at a time, so that a row keeps its small matrices, its outcomes (twice, and as
+        often their slopes) and, for the gradient, one memory state."""
         growth = self.chain.growth
         portion = min(rows, growth.portion(torch.ones((), dtype=dtype)))
-        kept = self.matrices.numbers + growth.numbers + graph * (4**self.memory + 4 * len(self.occurrences))
-        return dtype.itemsize * (rows * kept + portion * (6 if graph else 4) * self.size)
+        kept = self.matrices.numbers + growth.numbers + (1 + graph) * 2**self.readout
+        kept += graph * (4**self.memory + 4 * len(self.occurrences))
+        return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + portion * 6 * self.size)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["OneStep", "joint_moments"]
+__all__ = ["OneStep", "along", "joint_moments"]
 
 
 class OneStep:
@@ -32,52 +32,39 @@ class OneStep:
     ):
         rows = _rows(kraus)
         self.weights, self.order = weights.to(rows.real.dtype), 1 + second
-        self.future = self._futures(rows)
-        self.past = self._pasts(rows, rho, 0 if causal else self.order)
+        self.future = [torch.stack(parts) for parts in zip(*self._futures(rows))]  # (time + 1, batch, M, M) each
+        self.past = [torch.stack(parts) for parts in zip(*self._pasts(rows, rho, 0 if causal else self.order))]
 
-    def moments(self, step: int, kraus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """E[X] and E[X^2] (or None), (K, batch), for operators (K, batch, R, M, M) at ``step``.
+    def moments(self, step: int | range, kraus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """E[X] and E[X^2] (or None), (K, batch), for operators (K, batch, R, M, M) at ``step``; for a range of S
+        steps (K, S * batch) and (K, S * batch, R, M, M): circuits that differ at the first step, the next, ...
 
         The past taken one step on, R_j', meets the future behind it: tr A R0' + tr R1', and
         tr C R0' + 2 tr A R1' + tr R2'.  Of the last R_j' only the trace is formed.
         """
         rows = _rows(kraus).transpose(0, 1)  # sample by sample: all variants meet a state in one product
-        turned, sums = rows.conj().resolve_conj().flatten(-2).mT, self._weighted(rows, self.past[step], step)
+        first, last = (step.start, step.stop) if isinstance(step, range) else (step, step + 1)
+        past = [part[first:last].flatten(0, 1) for part in self.past]
+        mean, *square = (part[1 + first : 1 + last].flatten(0, 1) for part in self.future)
+        weights = along(self.weights, range(first, last))
+        turned, sums = rows.conj().resolve_conj().flatten(-2).mT, _weighted(rows, past, weights, self.order)
         onward = [part.flatten(-2) @ turned for part in sums[:-1]]
-        last = _overlap(sums[-1], rows).T
-        mean, square = self.future[step + 1]
+        highest = _overlap(sums[-1], rows).T
         if self.order == 1:
-            return _trace(mean, onward[0]) + last, None
-        first = onward[1].diagonal(dim1=-2, dim2=-1).real.sum(-1).T
-        return _trace(mean, onward[0]) + first, _trace(square, onward[0]) + 2 * _trace(mean, onward[1]) + last
+            return _trace(mean, onward[0]) + highest, None
+        value = onward[1].diagonal(dim1=-2, dim2=-1).real.sum(-1).T
+        return _trace(mean, onward[0]) + value, _trace(*square, onward[0]) + 2 * _trace(mean, onward[1]) + highest
 
-    def _weighted(self, rows: torch.Tensor, past: list[torch.Tensor], step: int) -> list[torch.Tensor]:
-        """K_r R0, K_r (R1 + w_r R0), ... up to the order asked for; a causal past has R0 alone."""
-        w = self._spread(step, rows)
-        moved = _right(rows, torch.cat(past, -1)).split(rows.shape[-1], -1)
-        sums = [moved[0], _times(w, moved[0])]
-        if self.order > 1:
-            before = sums[1] if len(moved) == 1 else sums[1] + 2 * moved[1]
-            sums.append(_times(w, before) if len(moved) == 1 else _times(w, before) + moved[2])
-        if len(moved) > 1:
-            sums[1] = sums[1] + moved[1]
-        return sums
-
-    def _spread(self, step: int, rows: torch.Tensor) -> torch.Tensor:
-        """The weights w_r of a step beside every real number of [out, r, in]: products then run through memory."""
-        w = self.weights[:, step, None, :, None, None].expand(-1, *rows.shape[-3:], 2).contiguous()
-        return w if rows.dim() == 4 else w[:, None]
-
-    def _futures(self, rows: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor | None]]:
-        """(A_t, C_t) for every t, and zeros beyond the last step."""
+    def _futures(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
+        """[A_t, C_t] (order 1: [A_t]) for every t, and zeros beyond the last step."""
         zero = torch.zeros_like(rows[:, 0, :, 0])
-        future = [(zero, zero)] * (rows.shape[1] + 1)
+        future = [[zero] * self.order] * (rows.shape[1] + 1)
         for t in reversed(range(rows.shape[1])):
-            own, (mean, square) = rows[:, t], future[t + 1]
-            w, beyond, turned = self._spread(t, own), _left(mean, own), own.flatten(-3, -2).mH
+            own, (mean, *square) = rows[:, t], future[t + 1]
+            w, beyond, turned = _spread(self.weights[:, t], own), _left(mean, own), own.flatten(-3, -2).mH
             ahead = _times(w, own) + beyond
-            both = _times(w, ahead + beyond) + _left(square, own) if self.order > 1 else None
-            future[t] = turned @ ahead.flatten(-3, -2), None if both is None else turned @ both.flatten(-3, -2)
+            both = [_times(w, ahead + beyond) + _left(square[0], own)] if square else []
+            future[t] = [turned @ part.flatten(-3, -2) for part in (ahead, *both)]
         return future
 
     def _pasts(self, rows: torch.Tensor, rho: torch.Tensor, order: int) -> list[list[torch.Tensor]]:
@@ -87,7 +74,7 @@ class OneStep:
         for t in range(rows.shape[1]):
             pasts.append(states)
             own = rows[:, t]
-            sums = self._weighted(own, states, t)[: 1 + order]
+            sums = _weighted(own, states, self.weights[:, t], self.order)[: 1 + order]
             states = [part.flatten(-2) @ own.flatten(-2).mH for part in sums]
         return pasts
 
@@ -112,6 +99,30 @@ def joint_moments(kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor)
     square = torch.stack([torch.nn.functional.pad(row, (0, size - row.shape[1])) for row in products], 1)
     square = square.tril() + square.tril(-1).mT
     return mean, square - mean[:, :, None] * mean[:, None, :]
+
+
+def along(x: torch.Tensor, steps: range) -> torch.Tensor:
+    """Of (batch, time, ...) some steps one after another, (S * batch, ...)."""
+    return x[:, steps.start : steps.stop].transpose(0, 1).flatten(0, 1)
+
+
+def _weighted(rows: torch.Tensor, past: list[torch.Tensor], weights: torch.Tensor, order: int) -> list[torch.Tensor]:
+    """K_r R0, K_r (R1 + w_r R0), ... up to the order asked for; a causal past has R0 alone."""
+    w = _spread(weights, rows)
+    moved = _right(rows, torch.cat(past, -1)).split(rows.shape[-1], -1)
+    sums = [moved[0], _times(w, moved[0])]
+    if order > 1:
+        before = sums[1] if len(moved) == 1 else sums[1] + 2 * moved[1]
+        sums.append(_times(w, before) if len(moved) == 1 else _times(w, before) + moved[2])
+    if len(moved) > 1:
+        sums[1] = sums[1] + moved[1]
+    return sums
+
+
+def _spread(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """The weights w_r, (batch, R), beside every real number of [out, r, in]: products then run through memory."""
+    w = weights[:, None, :, None, None].expand(-1, *rows.shape[-3:], 2).contiguous()
+    return w if rows.dim() == 4 else w[:, None]
 
 
 def _rows(kraus: torch.Tensor) -> torch.Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .backends import Backend, advance, ground, kraus_operators, refuse_state, replaced_operators
+from .backends import Backend, advance, each_step, ground, kraus_operators, refuse_state, replaced_operators
 from .checks import check_integer, check_one_of, check_tensor, shown, torch_generator
 from .limits import check_bytes
 from .program import StepProgram
@@ -57,6 +57,7 @@ class ShotBackend(Backend):
         for own in kraus.unbind(1) if causal else ():
             rho.append(advance(own, rho[-1])[1])
 
+        @each_step
         def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
             first, circuits = step if causal else 0, replaced.shape[:2].numel()
             kept = circuits * (kraus.shape[1] - first) * program.size * self.dtype.itemsize

@@ -86,6 +86,24 @@ def test_the_gradient_counts():
         ExactBackend().run(program, angles)
 
 
+@pytest.mark.parametrize("graph", [False, True], ids=["value", "gradient"])
+@pytest.mark.parametrize(
+    "step, batch, time_steps",
+    [(wide(1, 1), 100, 20), (wide(5, 1), 50, 20), (rotation_step(1, 8), 40, 10), (rotation_step(5, 1), 400, 1)],
+    ids=["small", "memory", "readout", "one-step"],
+)
+def test_exact_peaks_are_foreseen(step, batch, time_steps, graph, monkeypatch):
+    """Whatever dominates: memory states, outcomes, small matrices."""
+    foreseen, program = [], StepProgram(step)
+    monkeypatch.setattr(backends, "check_bytes", lambda name, needed, what: foreseen.append(needed))
+    angles = random_angles(step, batch, time_steps, seed=1).requires_grad_(graph)
+    with Peak() as peak:
+        probabilities = ExactBackend().run(program, program.gate_angles(angles))[0]
+        if graph:
+            torch.autograd.grad(probabilities.square().sum(), angles)
+    assert peak.most <= foreseen[0] <= 3 * peak.most
+
+
 @pytest.mark.parametrize("shape", [(3, 13), (1, 3, 12), (1, 0, 13)])
 def test_histories_check_their_angles(shape):
     program = StepProgram(rotation_step(1, 1))

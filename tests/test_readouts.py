@@ -92,6 +92,17 @@ def test_what_backends_share_is_what_plain_runs_give(step, causal):
         torch.testing.assert_close(shared(place, replaced), plain(place, replaced), atol=1e-12, rtol=0)
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("make", [ExactBackend, lambda: MomentBackend(20, seed=3), lambda: ShotBackend(20, seed=3)])
+def test_steps_together_are_steps_one_by_one(make, causal):
+    """Values and draws alike."""
+    program, angles, weights, replaced = case(STEPS[1])
+    together, single = (make().variants(program, angles, weights, causal=causal) for _ in range(2))
+    found = together(range(TIME), replaced.repeat(1, TIME, 1))
+    wanted = torch.cat([single(place, replaced) for place in range(TIME)], 1)
+    torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
+
+
 @pytest.mark.parametrize("kind", [ShotBackend, MomentBackend])
 @pytest.mark.parametrize("causal", [False, True])
 def test_noise_has_the_mean_and_variance_of_shots(kind, causal):
