@@ -65,10 +65,10 @@ class Matrices:
         found, rest, met = list(constants), {kind: iter(parts) for kind, parts in sums.items()}, []
         for shape, numbers in self._shapes.items():
             pieces = [[next(rest[kind]) for kind in kinds] for kinds in shape]
-            matrices = [_square(piece[0] if len(piece) == 1 else _kron(*piece)) for piece in pieces]
-            products = list(accumulate(matrices, lambda product, matrix: matrix @ product))
+            matrices = [_square(piece[0]) if len(piece) == 1 else _kron(*piece) for piece in pieces]
+            products = list(accumulate(matrices, lambda product, matrix: _times(matrix, product)))
             met.append((pieces, matrices, products))
-            for number, matrix in zip(numbers, products[-1].unbind(0)):
+            for number, matrix in zip(numbers, products[-1].permute(0, 3, 1, 2).contiguous().unbind(0)):
                 found[number] = matrix
         if tape is not None:
             tape += [waves, met]
@@ -79,14 +79,14 @@ class Matrices:
         waves, met = tape
         by_kind: dict[tuple[int, int], list[torch.Tensor]] = {kind: [] for kind in waves}
         for (shape, numbers), (pieces, matrices, products) in zip(self._shapes.items(), met):
-            given = [slopes[number] for number in numbers]
-            slope = torch.stack([torch.zeros_like(products[-1][0]) if one is None else one for one in given])
-            found = []
+            given, like = [slopes[number] for number in numbers], products[-1][0].permute(2, 0, 1)
+            slope = torch.stack([torch.zeros_like(like) if one is None else one for one in given])
+            slope, found = slope.permute(0, 2, 3, 1).contiguous(), []
             for matrix, before in zip(reversed(matrices), [*products[-2::-1], None]):
-                found.append(slope if before is None else slope @ before.mT)
-                slope = None if before is None else matrix.mT @ slope
+                found.append(slope if before is None else _times(slope, before.transpose(1, 2)))
+                slope = None if before is None else _times(matrix.transpose(1, 2), slope)
             for kinds, piece, own in zip(shape, pieces, reversed(found)):
-                parts = [own.flatten(-2).mT] if len(kinds) == 1 else _kron_slopes(own, *piece)
+                parts = [own.flatten(1, 2)] if len(kinds) == 1 else _kron_slopes(own, *piece)
                 for kind, part in zip(kinds, parts):
                     by_kind[kind].append(part)
         found = torch.zeros_like(gate_angles.T)
@@ -163,18 +163,34 @@ def _waves(angles: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
 
 
 def _square(entries: torch.Tensor) -> torch.Tensor:
-    """(S, d * d, N) -> (S, N, d, d)."""
+    """(S, d * d, N) -> (S, d, d, N)."""
     size = round(entries.shape[1] ** 0.5)
-    return entries.transpose(1, 2).unflatten(-1, (size, size))
+    return entries.unflatten(1, (size, size))
+
+
+def _times(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Products of matrices (S, d, d, N), all N at a time: for 4 x 4 several times faster than one after another."""
+    columns, rows = left.unsqueeze(3).unbind(2), right.unsqueeze(1).unbind(2)
+    product = columns[0] * rows[0]
+    for column, row in zip(columns[1:], rows[1:]):
+        product.addcmul_(column, row)
+    return product
 
 
 def _kron(high: torch.Tensor, low: torch.Tensor) -> torch.Tensor:
-    """Kronecker products of 2 x 2 matrices (S, 4, N), as (S, 16, N)."""
-    high, low = (matrix.unflatten(1, (2, 2)) for matrix in (high, low))
-    return (high[:, :, None, :, None] * low[:, None, :, None, :]).flatten(1, 4)
+    """Kronecker products of 2 x 2 matrices (S, 4, N), as (S, 4, 4, N)."""
+    high, low = (_square(matrix) for matrix in (high, low))
+    return (high[:, :, None, :, None] * low[:, None, :, None, :]).flatten(3, 4).flatten(1, 2)
 
 
 def _kron_slopes(slope: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> list[torch.Tensor]:
-    """Slopes along the factors (S, 4, N) of a Kronecker product, from that along the product (S, N, 4, 4)."""
-    pairs = slope.unflatten(-1, (2, 2)).unflatten(-3, (2, 2)).transpose(-3, -2).flatten(-4, -3).flatten(-2)
-    return [(pairs @ low.mT[..., None])[..., 0].mT, (pairs.mT @ high.mT[..., None])[..., 0].mT]
+    """Slopes along the factors (S, 4, N) of a Kronecker product, from that along the product (S, 4, 4, N)."""
+    split = slope.unflatten(2, (2, 2)).unflatten(1, (2, 2))  # (S, high, low, high, low, N)
+    along_high = _both(_both(split * _square(low)[:, None, :, None, :], 2), 3)
+    along_low = _both(_both(split * _square(high)[:, :, None, :, None], 1), 2)
+    return [along_high.flatten(1, 2), along_low.flatten(1, 2)]
+
+
+def _both(x: torch.Tensor, dim: int) -> torch.Tensor:
+    """The sum over an axis of two, a tenth of the time that `sum` takes."""
+    return torch.add(*x.unbind(dim))
