@@ -23,7 +23,7 @@ from collections.abc import Iterator
 import torch
 
 from .fusion import Cluster
-from .growth import Growth
+from .growth import Growth, held
 from .matrices import Matrices
 
 __all__ = ["Chain", "advance", "prepare"]
@@ -125,11 +125,12 @@ class _Evolve(torch.autograd.Function):
         late, out, early, _ = growth.shape
         probabilities = rho.new_empty(*shape, late * early, dtype=rho.real.dtype)
         final = rho.new_empty(shape[0], out, out)
-        work = _space(growth, shape, rho, 2, 2)
+        work, room = _space(growth, shape, rho, 2, 2), {}
         for samples, spans in _portions(growth, shape, rho):
             state = rho[samples]
             for steps in spans:
-                rows, turned, rest = _grown(growth, _part(prepared, shape, samples, steps), state, len(steps), work)
+                parts = _part(prepared, shape, samples, steps)
+                rows, turned, rest = _grown(growth, parts, state, len(steps), work, room)
                 for i, t in enumerate(steps):
                     if wanted:
                         states[t, samples] = state
@@ -146,18 +147,18 @@ class _Evolve(torch.autograd.Function):
         if torch.is_grad_enabled():  # slopes of slopes are asked for: record every operation
             return None, None, *_recorded_slopes(ctx, rho, prepared, slopes, final)
         growth, shape = ctx.growth, ctx.shape
-        found = [torch.zeros_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
-        start, work = torch.empty_like(rho), _space(growth, shape, rho, 3, 1)
+        found = [torch.empty_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
+        start, work, room = torch.empty_like(rho), _space(growth, shape, rho, 3, 1), {}
         for samples, spans in _portions(growth, shape, rho):
-            ahead = None if final is None else (final[samples].conj() + final[samples].mT) / 2
+            ahead = None if final is None else final[samples].conj() + final[samples].mT
             for steps in reversed(spans):
-                own = None if slopes is None else slopes[samples, steps.start : steps.stop]
+                own = None if slopes is None else 2 * slopes[samples, steps.start : steps.stop]
                 before = states[steps.start : steps.stop, samples]
                 parts = _part(prepared, shape, samples, steps)
                 places = _part(found, shape, samples, steps, views=True)
-                ahead = _back(growth, parts, before, own, ahead, places, work)
-            start[samples] = 0 if ahead is None else ahead.conj()
-        return None, None, start, *found
+                ahead = _back(growth, parts, before, own, ahead, places, work, room)
+            start[samples] = 0 if ahead is None else ahead.conj() / 2
+        return None, None, start, *(slope if slope is None else slope.conj() for slope in found)
 
 
 def _advance(rows, turned, rho, work) -> tuple[torch.Tensor, torch.Tensor]:
@@ -172,30 +173,32 @@ def _advance(rows, turned, rho, work) -> tuple[torch.Tensor, torch.Tensor]:
     return probabilities.flatten(1), after.view(batch, late, out, out).sum(1)
 
 
-def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | None:
-    """Put the slopes along the matrices of some steps in ``found``; return A before them, given A after.
+def _back(growth, parts, states, slopes, ahead, found, work, room) -> torch.Tensor | None:
+    """Put the slopes along the matrices of some steps in ``found``; return 2 A before them, given 2 A after and twice
+    the ``slopes`` along the outcomes.
 
     Everything is carried as its complex conjugate, A* = A^T and dL/dK, so that only K* is formed, and only once.
     """
     tape: list = []
-    rows, turned, rest = _grown(growth, parts, states[0], len(states), work, tape)
+    rows, turned, rest = _grown(growth, parts, states[0], len(states), work, room, tape)
     steps, batch, late, out, early, _ = rows.shape
     gradient, beyond = rest[: steps * batch].view(rows.shape), rest[steps * batch :][:batch]
+    each = held(room, "ahead", batch, lambda: rows.new_empty(batch, late, out, out))
     for t in reversed(range(steps)):
         if ahead is None:
             beyond.zero_()
         else:
-            each = ahead[:, None].expand(batch, late, out, out).reshape(batch * late, out, out)
-            torch.bmm(each, turned[t].view(batch * late, out, -1), out=beyond.view(batch * late, out, -1))
+            each.copy_(ahead[:, None])
+            torch.bmm(each.flatten(0, 1), turned[t].view(batch * late, out, -1), out=beyond.view(batch * late, out, -1))
         if slopes is not None:
             weights = slopes[:, t].view(batch, late, 1, early, 1, 1)
             torch.view_as_real(beyond).addcmul_(torch.view_as_real(turned[t]), weights)
-        torch.bmm(beyond.flatten(1, 3), 2 * states[t].mT, out=gradient[t].flatten(1, 3))
-        ahead = rows[t].flatten(1, 3).mT @ beyond.flatten(1, 3)
+        torch.bmm(beyond.flatten(1, 3), states[t].mT, out=gradient[t].flatten(1, 3))
+        ahead = torch.bmm(rows[t].flatten(1, 3).mT, beyond.flatten(1, 3))
     wanted = [place is not None for place in found]
     for place, slope in zip(found, growth.pull_back(parts, tape, gradient.flatten(0, 1), wanted)):
         if place is not None:
-            torch.conj_physical(slope.view(place.shape), out=place)
+            place.copy_(slope.view(place.shape))
     return ahead
 
 
@@ -248,12 +251,18 @@ def _part(matrices, shape, samples: slice, steps: range, views: bool = False) ->
 
 
 def _grown(
-    growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int, work: torch.Tensor, tape=None
+    growth: Growth,
+    parts: list[torch.Tensor],
+    rho: torch.Tensor,
+    steps: int,
+    work: torch.Tensor,
+    room: dict,
+    tape: list | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Isometries (steps, batch, late, out, early, in) for a batch of memory states and their conjugates, in
     ``work``, and what of it is left."""
     count, shape = steps * rho.shape[0], (steps, rho.shape[0], *growth.shape)
-    rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape)
+    rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape, room=room)
     turned = torch.conj_physical(rows, out=work[count : 2 * count])
     return rows.view(shape), turned.view(shape), work[2 * count :]
 

@@ -8,7 +8,7 @@ needs.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -18,11 +18,11 @@ import torch
 
 from .fusion import Block, Cluster
 
-__all__ = ["Growth", "Stage"]
+__all__ = ["Growth", "Stage", "held"]
 
 PORTION = {True: 2**20, False: 2**27}
-"""Bytes of a tensor that is worked on at one time, on a CPU (True: a few of them fit its caches; from 2 MiB on, every
-tensor is fetched anew from the operating system) and elsewhere."""
+"""Bytes of a tensor that is worked on at one time, by each thread of a CPU (True: a few of them fit its caches) and
+elsewhere."""
 
 MOVE = 4
 """What it costs to write a number and read it again, in complex multiplications."""
@@ -86,14 +86,20 @@ class Growth:
         return [own for stage, slope, met in pairs for own in stage.unprepare(slope, met)]
 
     def __call__(
-        self, prepared: list[torch.Tensor], one: torch.Tensor, out: torch.Tensor | None = None, tape: list | None = None
+        self,
+        prepared: list[torch.Tensor],
+        one: torch.Tensor,
+        out: torch.Tensor | None = None,
+        tape: list | None = None,
+        room: dict | None = None,
     ) -> torch.Tensor:
         """The tensors (N or 1, ...).  ``one`` is a 1 of the type and on the device wanted; ``out`` takes the result,
-        ``tape`` what `pull_back` will need."""
+        ``tape`` what `pull_back` will need.  Calls with the same ``room`` write to the same place what they need in
+        between, each over what the last one left on its tape."""
         direct = self.stages and self._in_order and not self._last.inputs  # the last product is the result
         state, last = one.reshape(1, 1), self.stages[-1] if direct else None
         for stage, matrix in zip(self.stages, prepared):
-            state, met = stage(state, matrix, out if stage is last else None)
+            state, met = stage(state, matrix, out if stage is last else None, room)
             if tape is not None:
                 tape.append(met)
         state = self._last(state)
@@ -131,7 +137,9 @@ class Growth:
 
     def portion(self, one: torch.Tensor) -> int:
         """How many rows to work on at a time."""
-        return max(1, PORTION[one.device.type == "cpu"] // (max(self.sizes) * one.dtype.itemsize))
+        cpu = one.device.type == "cpu"
+        together = PORTION[cpu] * (torch.get_num_threads() if cpu else 1)
+        return max(1, together // (max(self.sizes) * one.dtype.itemsize))
 
     def _stage(self, part: Block | Cluster, labels: list[Label], following, wanted, last) -> tuple[Stage, list[Label]]:
         """One matrix product: its outputs and the inputs that it opens come first, then the rest."""
@@ -255,19 +263,24 @@ class Stage:
         return [whole.view(-1, self.size, self.size)]
 
     def __call__(
-        self, state: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor | None = None
+        self, state: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor | None = None, room: dict | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         rows, moved = state.shape[0], state
         if not self._in_order:
             moved = state.reshape(rows, *[2] * len(self.axes)).permute(0, *self.axes)
         if self.joined:
-            state, moved = moved, state.new_zeros(rows, *[2] * (len(self.axes) + 2))
-            moved.diagonal(0, *self.joined).copy_(state[..., None])
+            moved = self._beside_identity(moved, {} if room is None else room)
         moved = moved.reshape(rows, matrix.shape[-1], -1)
         if out is not None and self.axes and matrix.shape[0] == rows:
             # A new tensor of this size is fetched from the operating system, which takes longer than the product.
             return torch.bmm(matrix, moved, out=out.view(rows, matrix.shape[1], -1)), moved
         return (_product(matrix, moved) if self.axes else matrix), moved
+
+    def _beside_identity(self, state: torch.Tensor, room: dict) -> torch.Tensor:
+        """The state times the identity of the qubit that joins; zeros that stand in the ``room`` already stay."""
+        whole = held(room, id(self), len(state), lambda: state.new_zeros(len(state), *[2] * (len(self.axes) + 2)))
+        whole.diagonal(0, *self.joined).copy_(state[..., None])
+        return whole
 
     def pull_back(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
         rows = slope.shape[0]
@@ -283,6 +296,13 @@ class Stage:
             slope = torch.add(*slope.diagonal(0, *self.joined).unbind(-1))
         back = [self.axes.index(d) + 1 for d in range(1, len(self.axes) + 1)]
         return own, slope.permute(0, *back).flatten(1)
+
+
+def held(room: dict, key: object, rows: int, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """The first rows of what is kept under a key, made where it is missing or too small."""
+    if key not in room or len(room[key]) < rows:
+        room[key] = make()
+    return room[key][:rows]
 
 
 def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -330,7 +350,7 @@ class Held:
     def unprepare(self, slope: torch.Tensor | None, tape: list) -> list[torch.Tensor | None]:
         return [slope]
 
-    def __call__(self, state: torch.Tensor, matrix: torch.Tensor, out=None) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, state: torch.Tensor, matrix: torch.Tensor, out=None, room=None) -> tuple:
         state = self.opening(state)
         rows = max(len(state), len(matrix))
         whole = state.reshape(len(state), *[2] * (len(self.order) - 1)).expand(rows, *[-1] * (len(self.order) - 1))
