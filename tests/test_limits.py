@@ -89,7 +89,7 @@ def test_the_gradient_counts():
 @pytest.mark.parametrize("graph", [False, True], ids=["value", "gradient"])
 @pytest.mark.parametrize(
     "step, batch, time_steps",
-    [(wide(1, 1), 100, 20), (wide(5, 1), 50, 20), (rotation_step(1, 8), 40, 10), (rotation_step(5, 1), 400, 1)],
+    [(wide(1, 1), 100, 20), (wide(5, 1), 50, 20), (rotation_step(1, 8), 400, 10), (rotation_step(5, 1), 400, 1)],
     ids=["small", "memory", "readout", "one-step"],
 )
 def test_exact_peaks_are_foreseen(step, batch, time_steps, graph, monkeypatch):

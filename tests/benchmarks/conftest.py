@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-MOST = 51
+MOST = 1000
 """Rounds of a call, at most."""
 
 
