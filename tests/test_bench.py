@@ -73,6 +73,18 @@ def test_times_are_divided_by_units():
     assert (case["seconds"], case["low"], case["high"], case["rounds"]) == (0.5, 0.375, 0.625, 3)
 
 
+def test_sides_timed_in_turns_are_recorded_one_by_one():
+    facts = {"unit": "call", "note": ""}
+    beside = [{"case": "b", "per": 0.5, "times": [3.0, 1.0, 2.0], **facts}]
+    stats = {"median": 8.0, "q1": 6.0, "q3": 10.0, "rounds": 3}
+    entry = {"extra_info": {"case": "a", "per": 2, **facts, "beside": beside}, "stats": stats}
+    cases = bench_table.record({"benchmarks": [entry]})["cases"]
+    assert {name: (case["low"], case["seconds"], case["high"], case["rounds"]) for name, case in cases.items()} == {
+        "a": (3.0, 4.0, 5.0, 3),
+        "b": (3.0, 4.0, 5.0, 3),
+    }
+
+
 def collected(*options: str, block: str = "()") -> str:
     """What pytest finds in the folder of benchmarks, with some modules made impossible to import."""
     words = ["--collect-only", "-q", "-rs", *options, str(FOLDER)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def record(times: dict) -> dict:
     """What is stored, from what pytest-benchmark wrote."""
     found = [(entry["extra_info"], entry["stats"]) for entry in times["benchmarks"]]
     made, cases = provenance(), {info["case"]: timed(info, stats) for info, stats in found if "unit" in info}
+    beside = [side for info, _ in found for side in info.get("beside", ())]  # timed in turns with the first
+    cases |= {side["case"]: timed(side, spread(side["times"])) for side in beside}
     absent = {} if "cuda/exact-complex64" in cases else {"cuda/exact-complex64": "no CUDA device"}
     return {
         "provenance": made,
@@ -49,6 +52,12 @@ def timed(info: dict, stats: dict) -> dict:
     names = {"seconds": "median", "low": "q1", "high": "q3"}
     seconds = {name: stats[key] / info["per"] for name, key in names.items()}
     return seconds | {"rounds": stats["rounds"], "unit": info["unit"], "note": info["note"]}
+
+
+def spread(times: list[float]) -> dict:
+    """What pytest-benchmark says of the times it measured itself."""
+    q1, median, q3 = statistics.quantiles(times, n=4, method="inclusive")
+    return {"median": median, "q1": q1, "q3": q3, "rounds": len(times)}
 
 
 def ratios(speed: dict) -> list[tuple[str, float, float, bool]]:

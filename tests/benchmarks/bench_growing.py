@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import inputs, value_and_gradient
+from cases import Side, inputs, value_and_gradient
 
 from qrnn_helpers import QuantumRecurrentLayer, ShotBackend, rotation_step
 
@@ -18,9 +18,9 @@ def exact(qubits: int, batch: int, time_steps: int, dtype: torch.dtype = torch.c
     return value_and_gradient(step, *inputs(step, batch, time_steps), dtype)
 
 
-@pytest.mark.parametrize("steps", [10, 20, 40, 80])
-def bench_steps(measure, steps):
-    measure(f"steps/{steps}", exact(8, 16, steps), "call", note=f"{NOTE}, 8 qubits, batch 16", seconds=3)
+def bench_steps(in_turns):
+    note = f"{NOTE}, 8 qubits, batch 16"
+    in_turns({f"steps/{steps}": Side(exact(8, 16, steps), note=note) for steps in (10, 20, 40, 80)}, "call", seconds=3)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """How far the exact engine is from the matrix products that it cannot do without: 4 + 4 qubits, 20 steps, batch 32."""
 
 import torch
-from cases import agree, inputs, value_and_gradient
+from cases import Side, agree, inputs, value_and_gradient
 
 from qrnn_helpers import rotation_step
 from qrnn_helpers.program import StepProgram
@@ -21,14 +21,14 @@ def multiply_adds() -> tuple[int, str]:
     return total, f"{total} complex64 multiply-adds = {BATCH} samples * {TIME - 1} steps * ({named})"
 
 
-def bench_ours(measure):
+def ours() -> Side:
     angles, weights = inputs(STEP, BATCH, TIME)
     call = value_and_gradient(STEP, angles, weights, torch.complex64)
     agree(call(), value_and_gradient(STEP, angles, weights, torch.complex128)())
-    measure("matmul/ours", call, "call", note="value and gradient, complex64", seconds=6)
+    return Side(call, note="value and gradient, complex64")
 
 
-def bench_products_of_the_same_shape(measure):
+def products_of_the_same_shape() -> Side:
     total, count = multiply_adds()
     rows, states = (torch.randn(BATCH, size, 16, dtype=torch.complex64) for size in (256, 16))
     out, each = torch.empty_like(rows), BATCH * 256 * 16 * 16
@@ -39,10 +39,10 @@ def bench_products_of_the_same_shape(measure):
             torch.bmm(rows, states, out=out)
 
     note = f"{products} of ({BATCH}, 256, 16) @ ({BATCH}, 16, 16); {count}"
-    measure("matmul/torch", call, "call", per=products * each / total, note=note, seconds=6)
+    return Side(call, products * each / total, note)
 
 
-def bench_large_products(measure):
+def large_products() -> Side:
     total, _ = multiply_adds()
     left, right = torch.randn(2, LARGE, LARGE, dtype=torch.complex64)
     out, products = torch.empty_like(left), max(1, round(total / LARGE**3))
@@ -52,4 +52,13 @@ def bench_large_products(measure):
             torch.mm(left, right, out=out)
 
     note = f"{products} of ({LARGE}, {LARGE}) @ ({LARGE}, {LARGE}), scaled to as many multiply-adds"
-    measure("matmul/torch-large", call, "call", per=products * LARGE**3 / total, note=note, seconds=6)
+    return Side(call, products * LARGE**3 / total, note)
+
+
+def bench_matmul(in_turns):
+    sides = {
+        "matmul/ours": ours(),
+        "matmul/torch": products_of_the_same_shape(),
+        "matmul/torch-large": large_products(),
+    }
+    in_turns(sides, "call", seconds=6)

@@ -1,6 +1,7 @@
 """Our side of every comparison: inputs, value and gradient, and what it means that two sides agree."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,14 @@ SHIFTED = {
     "exact": lambda: ExactBackend(torch.complex64),
 }
 """Backends whose circuits the shift rule reads."""
+
+
+class Side(NamedTuple):
+    """One side of a comparison: its call, how many units one call is, and a note."""
+
+    call: Callable[[], object]
+    per: float = 1
+    note: str = ""
 
 
 def inputs(step: QuantumCircuit, batch: int, time_steps: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from cases import Side
 
 MOST = 1000
 """Rounds of a call, at most."""
@@ -52,13 +53,47 @@ def measure(benchmark) -> Callable[..., None]:
         seconds: float = 1.0,
         rounds: int | None = None,
     ) -> None:
-        if rounds is None:
-            rounds = min(MOST, max(3, round(seconds / min(stopped(call), stopped(call)))))
+        rounds = rounds or fitting(call, seconds)
         benchmark.group = case.rsplit("/", 1)[0]
         benchmark.extra_info.update(case=case, unit=unit, per=per, note=note)
         benchmark.pedantic(call, rounds=rounds)
 
     return run
+
+
+@pytest.fixture
+def in_turns(benchmark) -> Callable[..., None]:
+    """A function that times the sides of one comparison, by case, in turns: whatever slows the machine for a while
+    slows them all.
+
+    Each gets its own number of rounds, as many as fill about ``seconds``, spread evenly over the time that all
+    take.  pytest-benchmark shows the first; the times of the others go to its extra_info.
+    """
+
+    def run(sides: dict[str, Side], unit: str, seconds: float = 1.0) -> None:
+        own, *others = sides
+        rounds = {case: fitting(side.call, seconds) for case, side in sides.items()}
+        turns = iter(sorted(((k + 0.5) / count, case) for case, count in rounds.items() for k in range(count)))
+        times: dict[str, list[float]] = {case: [] for case in others}
+
+        def until_own_turn() -> None:
+            for _, case in turns:
+                if case == own:
+                    return
+                times[case].append(stopped(sides[case].call))
+
+        benchmark.group = own.rsplit("/", 1)[0]
+        benchmark.pedantic(sides[own].call, setup=until_own_turn, rounds=rounds[own])
+        until_own_turn()
+        facts = {case: {"case": case, "unit": unit, "per": side.per, "note": side.note} for case, side in sides.items()}
+        benchmark.extra_info.update(facts[own], beside=[facts[case] | {"times": times[case]} for case in others])
+
+    return run
+
+
+def fitting(call: Callable[[], object], seconds: float) -> int:
+    """Rounds that fill so many seconds, three at least; the call is warm afterwards."""
+    return min(MOST, max(3, round(seconds / min(stopped(call), stopped(call)))))
 
 
 def stopped(call: Callable[[], object]) -> float:
