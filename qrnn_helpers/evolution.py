@@ -125,16 +125,16 @@ class _Evolve(torch.autograd.Function):
         late, out, early, _ = growth.shape
         probabilities = rho.new_empty(*shape, late * early, dtype=rho.real.dtype)
         final = rho.new_empty(shape[0], out, out)
-        work, room = _space(growth, shape, rho, 2, 2), {}
+        work, room = _space(growth, shape, rho), {}
         for samples, spans in _portions(growth, shape, rho):
             state = rho[samples]
             for steps in spans:
                 parts = _part(prepared, shape, samples, steps)
-                rows, turned, rest = _grown(growth, parts, state, len(steps), work, room)
+                rows, turned, moved = _grown(growth, parts, state, len(steps), work, room)
                 for i, t in enumerate(steps):
                     if wanted:
                         states[t, samples] = state
-                    probabilities[samples, t], state = _advance(rows[i], turned[i], state, rest)
+                    probabilities[samples, t], state = _advance(rows[i], turned[i], state, moved)
             final[samples] = state
         ctx.save_for_backward(rho, states, *prepared)
         ctx.growth, ctx.shape = growth, shape
@@ -148,7 +148,7 @@ class _Evolve(torch.autograd.Function):
             return None, None, *_recorded_slopes(ctx, rho, prepared, slopes, final)
         growth, shape = ctx.growth, ctx.shape
         found = [torch.empty_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
-        start, work, room = torch.empty_like(rho), _space(growth, shape, rho, 3, 1), {}
+        start, work, room = torch.empty_like(rho), _space(growth, shape, rho), {}
         for samples, spans in _portions(growth, shape, rho):
             ahead = None if final is None else final[samples].conj() + final[samples].mT
             for steps in reversed(spans):
@@ -161,16 +161,16 @@ class _Evolve(torch.autograd.Function):
         return None, None, start, *(slope if slope is None else slope.conj() for slope in found)
 
 
-def _advance(rows, turned, rho, work) -> tuple[torch.Tensor, torch.Tensor]:
-    """`advance` for operators (batch, late, out, early, in) and their conjugates, in the tensors ``work``."""
+def _advance(rows, turned, rho, moved) -> tuple[torch.Tensor, torch.Tensor]:
+    """`advance` for operators (batch, late, out, early, in) and their conjugates, which are written over, with room
+    for K_r rho in ``moved``: the fewer places, the more stays in the processor's cache."""
     batch, late, out = rows.shape[:3]
-    moved, product = work[: 2 * batch].view(2, *rows.shape)
     torch.bmm(rows.flatten(1, 3), rho, out=moved.flatten(1, 3))
-    torch.mul(torch.view_as_real(moved), torch.view_as_real(rows), out=torch.view_as_real(product))
-    probabilities = torch.view_as_real(product).flatten(4).sum((2, 4))
     # sum over outcomes r and inputs j of moved[i, r, j] conj(rows[k, r, j]), as matrix products
     after = torch.bmm(moved.view(batch * late, out, -1), turned.view(batch * late, out, -1).mT)
-    return probabilities.flatten(1), after.view(batch, late, out, out).sum(1)
+    product = torch.view_as_real(turned)
+    torch.mul(torch.view_as_real(moved), torch.view_as_real(rows), out=product)
+    return product.flatten(4).sum((2, 4)).flatten(1), after.view(batch, late, out, out).sum(1)
 
 
 def _back(growth, parts, states, slopes, ahead, found, work, room) -> torch.Tensor | None:
@@ -180,9 +180,8 @@ def _back(growth, parts, states, slopes, ahead, found, work, room) -> torch.Tens
     Everything is carried as its complex conjugate, A* = A^T and dL/dK, so that only K* is formed, and only once.
     """
     tape: list = []
-    rows, turned, rest = _grown(growth, parts, states[0], len(states), work, room, tape)
+    rows, turned, beyond = _grown(growth, parts, states[0], len(states), work, room, tape)
     steps, batch, late, out, early, _ = rows.shape
-    gradient, beyond = rest[: steps * batch].view(rows.shape), rest[steps * batch :][:batch]
     each = held(room, "ahead", batch, lambda: rows.new_empty(batch, late, out, out))
     for t in reversed(range(steps)):
         if ahead is None:
@@ -193,10 +192,10 @@ def _back(growth, parts, states, slopes, ahead, found, work, room) -> torch.Tens
         if slopes is not None:
             weights = slopes[:, t].view(batch, late, 1, early, 1, 1)
             torch.view_as_real(beyond).addcmul_(torch.view_as_real(turned[t]), weights)
-        torch.bmm(beyond.flatten(1, 3), states[t].mT, out=gradient[t].flatten(1, 3))
         ahead = torch.bmm(rows[t].flatten(1, 3).mT, beyond.flatten(1, 3))
+        torch.bmm(beyond.flatten(1, 3), states[t].mT, out=rows[t].flatten(1, 3))  # the slopes in the place of K
     wanted = [place is not None for place in found]
-    for place, slope in zip(found, growth.pull_back(parts, tape, gradient.flatten(0, 1), wanted)):
+    for place, slope in zip(found, growth.pull_back(parts, tape, rows.flatten(0, 1), wanted)):
         if place is not None:
             place.copy_(slope.view(place.shape))
     return ahead
@@ -229,12 +228,12 @@ def _portions(growth: Growth, shape: tuple[int, int], like: torch.Tensor) -> Ite
         yield slice(first, min(first + width, batch)), spans
 
 
-def _space(growth: Growth, shape: tuple[int, int], like: torch.Tensor, portions: int, more: int) -> torch.Tensor:
-    """Room for so many portions and so many steps more: taken once, for large tensors are fetched anew from the
-    operating system every time."""
+def _space(growth: Growth, shape: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+    """Room for two portions and a step more: taken once, for large tensors are fetched anew from the operating
+    system every time."""
     batch, together = shape[0], growth.portion(like)
     width, length = min(batch, together), max(1, together // batch)
-    return like.new_empty(width * (portions * min(length, shape[1]) + more), *growth.shape)
+    return like.new_empty(width * (2 * min(length, shape[1]) + 1), *growth.shape)
 
 
 def _part(matrices, shape, samples: slice, steps: range, views: bool = False) -> list[torch.Tensor | None]:
@@ -260,11 +259,11 @@ def _grown(
     tape: list | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Isometries (steps, batch, late, out, early, in) for a batch of memory states and their conjugates, in
-    ``work``, and what of it is left."""
+    ``work``, and room for one step there."""
     count, shape = steps * rho.shape[0], (steps, rho.shape[0], *growth.shape)
     rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape, room=room)
     turned = torch.conj_physical(rows, out=work[count : 2 * count])
-    return rows.view(shape), turned.view(shape), work[2 * count :]
+    return rows.view(shape), turned.view(shape), work[2 * count :][: rho.shape[0]]
 
 
 def _rows(growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int) -> torch.Tensor:

@@ -199,5 +199,5 @@ class StepProgram:
         portion = min(rows, growth.portion(torch.ones((), dtype=dtype)))
         kept = self.matrices.numbers + growth.numbers + (1 + graph) * 2**self.readout
         kept += graph * (4**self.memory + 4 * len(self.occurrences))
-        isometries = 4 * portion + 2 * min(batch, portion)
+        isometries = 3 * portion + 2 * min(batch, portion)
         return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + isometries * self.size)
