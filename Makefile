@@ -45,7 +45,7 @@ $(BENCH): $(STAMP)
 	@rm -f $(VENV)/.bench-* && touch $@
 
 # All cores for everybody; nothing else should run meanwhile.
-bench: env $(BENCH)  ## measure the speed beside other libraries (about 12 minutes), write data/bench
+bench: env $(BENCH)  ## measure the speed beside other libraries (about 8 minutes), write data/bench
 	@mkdir -p .benchmarks
 	@OMP_NUM_THREADS=$$(getconf _NPROCESSORS_ONLN) $(PY) -m pytest -q -p no:cacheprovider -o addopts= \
 	  -o python_files='bench_*.py' -o python_functions='bench_*' --benchmark-columns=min,median,max,rounds \
