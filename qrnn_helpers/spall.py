@@ -16,9 +16,9 @@ from .limits import check_bytes
 __all__ = ["SPSAOptimizer"]
 
 MOST = 10**6
-"""Weights' tensors, directions and estimates: the closure runs for each of the last two."""
+"""Weights' tensors, and directions, for each of which the closure runs twice."""
 
-KEPT = ("k", "accepted", "directions", "blocking")
+KEPT = ("k", "directions")
 """What a copy and a state_dict keep beside torch's own and the generator."""
 
 
@@ -39,12 +39,6 @@ class SPSAOptimizer(torch.optim.Optimizer):
     and .101 are Spall's; alpha=0 keeps the rate constant for an outer schedule such as that of `fit`.
     Groups of unlike c disturb each other: the noise of one grows with the other's c over its own.
 
-    ``blocking`` is None or a tolerance in units of the loss (Spall 1998): the loss is evaluated once
-    more, after the step, and if it exceeds that of the last accepted step by more than the tolerance the
-    weights go back; k moves on all the same.  The first step has nothing to be compared with and is
-    accepted.  Usual is twice the standard deviation of the loss, noise of shots and batches included; with
-    less, one lucky loss can block for long.
-
     ``seed`` of the directions is an int, a torch generator or None.  Weights with ``requires_grad=False``
     stay as they are.  Raises TypeError for weights that are not real floating numbers.
 
@@ -62,19 +56,17 @@ class SPSAOptimizer(torch.optim.Optimizer):
         gamma: float = 0.101,
         stability: float = 0.0,
         directions: int = 1,
-        blocking: float | None = None,
         seed: int | torch.Generator | None = None,
     ):
         self.directions = check_integer("directions", directions, minimum=1, maximum=MOST)
-        self.blocking = None if blocking is None else check_real("blocking", blocking, minimum=0.0)
         self.generator = torch_generator(seed)
-        self.k, self.accepted = 0, None
+        self.k = 0
         super().__init__(_listed(params), {"lr": lr, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability})
 
     @property
     def evaluations(self) -> int:
         """How often one step calls its closure."""
-        return 2 * self.directions + (self.blocking is not None)
+        return 2 * self.directions
 
     def add_param_group(self, param_group: dict) -> None:
         """Add weights, as for every torch optimiser; options left out take the constructor's values."""
@@ -91,8 +83,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
 
         It runs under ``torch.no_grad()``.  One that is to serve other optimisers too calls ``backward`` only
         ``if torch.is_grad_enabled()``.  Returns, as a scalar tensor, the mean of the 2 m losses around the
-        weights before the step (not the loss *at* them: it is about c**2 / 2 times the Hessian's trace higher);
-        with blocking the last accepted loss, which is that of the weights as they now are.
+        weights before the step (not the loss *at* them: it is about c**2 / 2 times the Hessian's trace higher).
 
         Whatever goes wrong, an error of the closure's own or a loss that is no finite number (ValueError),
         leaves weights, k and generator as they were, to the bit: the step can be made again.
@@ -101,40 +92,8 @@ class SPSAOptimizer(torch.optim.Optimizer):
             slopes, loss = self._estimate(closure, weights, start)
             for (group, weight), old, slope in zip(weights, start, slopes):
                 weight.copy_(old - self._gains(group)[0] * slope)
-            if self.blocking is not None:
-                loss = self._accept(_loss(closure), weights, start)
         self.k += 1
         return torch.tensor(loss, dtype=torch.float64)
-
-    @torch.no_grad()
-    def calibrate(self, closure: Callable[[], torch.Tensor | float], move: float = 0.1, estimates: int = 5) -> None:
-        """Set each group's ``lr`` so that the next step moves its weights by ``move`` on average.
-
-        a_k = move / mean |g|, over the group's weights and ``estimates`` estimates g at the weights as they
-        are, which take 2 * directions * estimates calls of the closure (their circuits are billed as any
-        others).  This is Spall's advice (1998): choose the change that one can afford in early steps,
-        not the rate.  Raises ValueError where every slope is zero.
-        """
-        move = check_real("move", move, minimum=0.0, exclusive=True)
-        estimates = check_integer("estimates", estimates, minimum=1, maximum=MOST)
-        with self._nothing_lost(closure) as (weights, start):
-            found = [self._estimate(closure, weights, start)[0] for _ in range(estimates)]
-            _put_back(weights, start)
-            rates = [self._rate(group, move, weights, found) for group in self.param_groups]
-        for group, rate in zip(self.param_groups, rates):
-            group["lr"] = rate
-
-    def _rate(self, group: dict, move: float, weights: list, found: list) -> float:
-        """The lr at which the next step moves the weights of a group by ``move`` on average."""
-        own = [slope for slopes in found for (other, _), slope in zip(weights, slopes) if other is group]
-        if not own:
-            return group["lr"]  # a frozen group
-        size = float(torch.cat([slope.flatten().double() for slope in own]).abs().mean())
-        if size == 0:
-            raise ValueError(
-                "closure must return losses that differ from one direction to its opposite; all were equal"
-            )
-        return move / (size * self._decay(group))
 
     def _estimate(self, closure: Callable, weights: list, start: list) -> tuple[list[torch.Tensor], float]:
         """The slope of every weight, and the mean of the losses; leaves the weights displaced."""
@@ -170,20 +129,9 @@ class SPSAOptimizer(torch.optim.Optimizer):
 
     def _gains(self, group: dict) -> tuple[float, float]:
         """a_k and c_k of a group."""
-        return group["lr"] * self._decay(group), group["c"] / (self.k + 1) ** group["gamma"]
-
-    def _decay(self, group: dict) -> float:
-        """a_k / lr."""
         ahead = 1 + group["stability"]
-        return (ahead / (self.k + ahead)) ** group["alpha"]
-
-    def _accept(self, loss: float, weights: list, start: list) -> float:
-        """Keep a step that is not much worse than the last accepted one, else undo it; the loss that counts."""
-        if self.accepted is not None and loss > self.accepted + self.blocking:
-            _put_back(weights, start)
-        else:
-            self.accepted = loss
-        return self.accepted
+        rate = group["lr"] * (ahead / (self.k + ahead)) ** group["alpha"]
+        return rate, group["c"] / (self.k + 1) ** group["gamma"]
 
     @contextmanager
     def _nothing_lost(self, closure: Callable) -> Iterator[tuple[list, list]]:
@@ -202,7 +150,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
             raise
 
     def state_dict(self) -> dict:
-        """torch's own, and under "spall" what the next step needs: k, the generator, the accepted loss."""
+        """torch's own, and under "spall" what the next step needs: k and the generator."""
         own = {name: getattr(self, name) for name in KEPT}
         return super().state_dict() | {"spall": own | {"generator": self.generator.get_state()}}
 
@@ -221,7 +169,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
         return super().__getstate__() | {name: getattr(self, name) for name in (*KEPT, "generator")}
 
     def __repr__(self) -> str:
-        options = f"directions={self.directions}, blocking={self.blocking}, k={self.k}"
+        options = f"directions={self.directions}, k={self.k}"
         return super().__repr__().replace("SPSAOptimizer (", f"SPSAOptimizer ({options}", 1)
 
 

@@ -400,13 +400,6 @@ def moved(given, answer) -> None:
     assert still or any(not torch.equal(a, b) for a, b in zip(before, after))
 
 
-def calibrated(**given):
-    weight = nn.Parameter(torch.ones(3, dtype=torch.float64))
-    optimizer = spsa_of([weight])
-    optimizer.calibrate(lambda: weight.sum(), **given)
-    return optimizer.param_groups[0]["lr"]
-
-
 def task_of_fields() -> q.PatchForecast:
     field = junk.field()
     return q.patch_forecast(field, field, field, neighbours=3, spacing=1, steps=2, windows=(12, 4, 4))
@@ -782,11 +775,11 @@ TABLE = {
         one_spsa_step,
         lambda _: {
             "params": [nn.Parameter(torch.ones(3, dtype=torch.float64))], "lr": 0.1, "c": 0.1, "alpha": 0.602,
-            "gamma": 0.101, "stability": 0.0, "directions": 1, "blocking": None, "seed": 1,
+            "gamma": 0.101, "stability": 0.0, "directions": 1, "seed": 1,
         },
         {
             "params": a("data", list, tuple), "lr": real(0), "c": real(0, True), "alpha": real(0), "gamma": real(0),
-            "stability": real(0), "directions": integer(1), "blocking": optional(real(0)), "seed": SEED,
+            "stability": real(0), "directions": integer(1), "seed": SEED,
         },
         moved,
     ),
@@ -794,12 +787,6 @@ TABLE = {
         lambda closure: spsa_of([nn.Parameter(torch.ones(3))]).step(closure),
         lambda _: {"closure": lambda: 0.5},
         {"closure": FUNCTION},
-        finite,
-    ),
-    "SPSAOptimizer.calibrate": Call(
-        calibrated,
-        lambda _: {"move": 0.1, "estimates": 2},
-        {"move": real(0, True), "estimates": integer(1)},
         finite,
     ),
     "nrmse": Call(

@@ -158,13 +158,12 @@ def spall(net, **options):
     return SPSAOptimizer(net.parameters(), **{"lr": 0.05, "c": 0.1, "alpha": 0.0, "seed": 4} | options)
 
 
-@pytest.mark.parametrize("blocking", [None, 0.5])
 @pytest.mark.parametrize("directions", [1, 3])
 @pytest.mark.parametrize("spare", [0, -1])
-def test_with_losses_alone_the_ledger_is_as_predicted_and_never_over_the_budget(directions, blocking, spare):
+def test_with_losses_alone_the_ledger_is_as_predicted_and_never_over_the_budget(directions, spare):
     net = model(backend=ShotBackend(10, seed=1))
-    optimizer = spall(net, directions=directions, blocking=blocking)
-    each = 4 * (2 * directions + (blocking is not None))
+    optimizer = spall(net, directions=directions)
+    each = 4 * 2 * directions
     budget = Budget(circuits=6 * each + spare, shots=10 * (6 * each + spare))
     curve = train(net, budget, optimizer=optimizer)
     steps = 6 if spare == 0 else 5
