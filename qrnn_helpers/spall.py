@@ -184,8 +184,11 @@ def _listed(params: Iterable) -> list:
         raise TypeError(f"params must be {allowed}; got a tensor alone")
     if not listed:
         raise ValueError(f"params must be {allowed}; got an empty parameter list")
-    for entry in listed:
+    for place, entry in enumerate(listed):
         inner = entry.get("params") if isinstance(entry, dict) else [entry]
+        if isinstance(inner, Iterator):  # it gives its weights only once, and torch wants them, too
+            inner = list(islice(inner, MOST))
+            listed[place] = entry | {"params": inner}
         for weight in (
             [inner] if isinstance(inner, torch.Tensor) else check_instance("params", inner, Iterable, allowed)
         ):

@@ -317,6 +317,18 @@ def test_copies_go_on_by_themselves(again):
     assert content(loss.weights) != content(twin.weights)
 
 
+def test_groups_may_be_generators_as_for_every_torch_optimiser():
+    loss, other = Quadratic(), Quadratic()
+    module = torch.nn.ParameterList(other.weights)
+    groups = [{"params": [loss.weights[0]], "c": 0.3}, {"params": [loss.weights[1]]}]
+    given = [{"params": (w for w in module[:1]), "c": 0.3}, {"params": (w for w in module[1:])}]
+    for each, parts in ((loss, groups), (other, given)):
+        optimizer = SPSAOptimizer(parts, lr=0.1, c=0.1, seed=1)
+        assert [len(group["params"]) for group in optimizer.param_groups] == [1, 1]
+        optimizer.step(each)
+    assert content(loss.weights) == content(other.weights) != content(Quadratic().weights)
+
+
 def test_a_state_of_another_optimiser_is_refused():
     loss = Quadratic()
     with pytest.raises(ValueError, match="state_dict must come from an SPSAOptimizer; got one with"):
