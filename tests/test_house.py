@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 import re
 import sys
 import tomllib
@@ -134,22 +135,32 @@ def test_every_module_has_its_place_on_the_map():
     assert not {name for name in modules if f"`{name}`" not in text}
 
 
-def test_package_imports_only_what_it_requires():
-    modules = (ROOT / "qrnn_helpers").glob("*.py")
-    found = {
-        name.split(".")[0]
-        for path in modules
-        for node in ast.walk(ast.parse(path.read_text()))
-        for name in (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [node.module]
-            if isinstance(node, ast.ImportFrom) and not node.level
-            else []
-        )
-    }
+def imported(sources) -> set[str]:
+    """The distributions that Python sources import; the package and what comes with others left out."""
+    nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
+    modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    modules += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
     names = {"PIL": "pillow", "sklearn": "scikit-learn"}
-    wanted = {canonicalize_name(names.get(m, m)) for m in found - sys.stdlib_module_names}
-    required = {canonicalize_name(Requirement(r).name) for r in PROJECT["dependencies"]}
+    found = {module.split(".")[0] for module in modules} - sys.stdlib_module_names
+    return {canonicalize_name(names.get(m, m)) for m in found} - {"qrnn-helpers", "cycler"}  # cycler: matplotlib's own
+
+
+def required(group) -> set[str]:
+    return {canonicalize_name(Requirement(r).name) for r in group}
+
+
+def test_package_imports_only_what_it_requires():
+    found = imported(path.read_text() for path in (ROOT / "qrnn_helpers").glob("*.py"))
     in_notebooks = {"myst-nb", "ipywidgets", "ipython"}  # show and panel, on first use
-    assert wanted - {"qrnn-helpers", "cycler"} <= required | in_notebooks  # cycler: matplotlib's own
+    assert found <= required(PROJECT["dependencies"]) | in_notebooks
+
+
+def test_notebooks_import_only_what_the_package_or_the_book_requires():
+    cells = [
+        "".join(cell["source"])
+        for path in (ROOT / "notebooks").glob("*.ipynb")
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        if cell["cell_type"] == "code"
+    ]
+    book = required(PROJECT["optional-dependencies"]["book"])
+    assert imported(cells) <= required(PROJECT["dependencies"]) | book | {"ipython"}
