@@ -166,19 +166,15 @@ class ExactBackend(Backend):
     def run(self, program, gate_angles, state=None):
         (batch, time_steps, _), dtype = gate_angles.shape, self.dtype
         check_room(program, gate_angles, dtype)
-        if state is not None:
-            rho = check_state("state", state, batch, 2**program.memory).to(dtype)
-            prepared = program.prepared(gate_angles.flatten(0, 1), dtype)
-            probabilities, rho = program.chain(prepared, rho, (batch, time_steps))
-            return probabilities.to(gate_angles.dtype), rho
-        # The first step starts from one state, |0...0>: one column of its isometries will do.
-        one = torch.ones(batch, 1, 1, dtype=dtype, device=gate_angles.device)
-        first, rho = program.ground_chain(program.prepared(gate_angles[:, 0], dtype, ground=True), one, (batch, 1))
-        if time_steps == 1:
-            return first.to(gate_angles.dtype), rho
-        prepared = program.prepared(gate_angles[:, 1:].flatten(0, 1), dtype)
-        rest, rho = program.chain(prepared, rho, (batch, time_steps - 1))
-        return torch.cat([first, rest], 1).to(gate_angles.dtype), rho
+        # From |0...0> one column of an isometry will do; in a longer run its own way there costs more than it saves.
+        alone = state is None and time_steps == 1
+        if alone:
+            chain, rho = program.ground_chain, torch.ones(batch, 1, 1, dtype=dtype, device=gate_angles.device)
+        else:
+            chain, rho = program.chain, self._start(program, gate_angles, state)
+        prepared = program.prepared(gate_angles.flatten(0, 1), dtype, ground=alone)
+        probabilities, rho = chain(prepared, rho, (batch, time_steps))
+        return probabilities.to(gate_angles.dtype), rho
 
     def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):
         kraus = kraus_operators(program, gate_angles, self.dtype, more=replaced.shape[:2].numel())

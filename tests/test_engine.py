@@ -123,19 +123,24 @@ def test_the_chain_leaves_the_last_product_as_it_comes(step, basis, outcomes):
 
 
 @pytest.mark.parametrize("portion", [1, 2**12, 2**20])
-@pytest.mark.parametrize("given_state", [False, True], ids=["ground", "given"])
+@pytest.mark.parametrize(
+    ("given_state", "time_steps"), [(False, 1), (False, 4), (True, 4)], ids=["one step", "ground", "given"]
+)
 @each_circuit
-def test_slopes_are_those_of_a_recorded_computation(step, given_state, portion, monkeypatch):
-    """Values, slopes along angles and start, of outputs and of the final state, in portions of any size."""
+def test_slopes_are_those_of_a_recorded_computation(step, given_state, time_steps, portion, monkeypatch):
+    """Values, slopes along angles and start, of outputs and of the final state, in portions of any size.
+
+    One step from |0...0> alone goes a way of its own.
+    """
     monkeypatch.setitem(growth.PORTION, True, portion)
     program = StepProgram(step)
-    gates = program.gate_angles(random_angles(step, 3, 4, seed=2)).requires_grad_()
+    gates = program.gate_angles(random_angles(step, 3, time_steps, seed=2)).requires_grad_()
     start = random_state(3, 2**program.memory, 1) if given_state else None
     ground = torch.zeros(3, 2**program.memory, 2**program.memory, dtype=torch.complex128)
     ground[:, 0, 0] = 1
     rho = (ground if start is None else start).clone().requires_grad_()
     generator = torch.Generator().manual_seed(3)
-    w = torch.randn(3, 4, 2**program.readout, generator=generator, dtype=torch.float64)
+    w = torch.randn(3, time_steps, 2**program.readout, generator=generator, dtype=torch.float64)
     seen = torch.randn(rho.shape, generator=generator, dtype=torch.complex128)
     found = []
     for probabilities, final in (
@@ -148,10 +153,11 @@ def test_slopes_are_those_of_a_recorded_computation(step, given_state, portion, 
         torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
+@pytest.mark.parametrize("time_steps", [1, 2])
 @pytest.mark.parametrize("name", ["rotations", "held"])
-def test_slopes_of_slopes(name):
+def test_slopes_of_slopes(name, time_steps):
     program = StepProgram(CIRCUITS[name])
-    gates = program.gate_angles(random_angles(program.step, 1, 2, seed=4))
+    gates = program.gate_angles(random_angles(program.step, 1, time_steps, seed=4))
     gates = gates[..., :].detach().requires_grad_()
     assert torch.autograd.gradgradcheck(lambda g: ExactBackend().run(program, g)[0], (gates,))
 
