@@ -34,6 +34,7 @@ from qrnn_helpers.provenance import package_version
 MOST_POINTS = 1024  # along a side: a step of one field then takes about a second
 
 
+@np.errstate(all="ignore")
 def ks2d(
     length: float = 22.0,
     points: int = 48,
@@ -172,6 +173,7 @@ class KS2D(Flow):
     def one_step(self, pack: np.ndarray) -> np.ndarray:
         return symmetrised(self.scheme.step(pack, self._nonlinear))
 
+    @np.errstate(all="ignore")
     def mean_drift(self, fields: np.ndarray) -> np.ndarray:
         """-<|grad v|^2> / 2 of fields (..., y, x)."""
         spectra = self.encode(fields)

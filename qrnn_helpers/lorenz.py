@@ -24,6 +24,7 @@ STAGES = [np.array(row[:i]).reshape(-1, 1, 1, 1) for i, row in enumerate(DOP853.
 WEIGHTS = np.array(DOP853.B).reshape(-1, 1, 1, 1)
 
 
+@np.errstate(all="ignore")
 def lorenz(
     *,
     dt: float = 0.01,

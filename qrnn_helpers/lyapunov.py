@@ -40,6 +40,7 @@ RECIPES: dict[str, tuple[Callable[[], Flow], dict]] = {
 """Systems with stored exponents, and the arguments of `lyapunov_exponents` that made them."""
 
 
+@np.errstate(all="ignore")
 def lyapunov_exponents(
     system: Flow,
     count: int,
@@ -105,6 +106,7 @@ def lyapunov_exponents(
     return _labelled(system, rates, recipe | {"interval": interval, "seed": seed})
 
 
+@np.errstate(all="ignore")
 def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
     """The Kaplan-Yorke dimension of an attractor, and its standard error.
 
@@ -135,6 +137,7 @@ def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
     return dimension, float(np.sqrt(n - 1) * np.std(without_one))
 
 
+@np.errstate(all="ignore")
 def stored_exponents(name: str) -> xr.Dataset:
     """The committed exponents of a system in `RECIPES`, as `lyapunov_exponents` returned them.
 
@@ -168,8 +171,7 @@ def _round(system: Flow, states: np.ndarray, vectors: np.ndarray, stride: int) -
     states, vectors = system.tangent(states, vectors, stride)
     columns = vectors.reshape(*vectors.shape[:2], -1).swapaxes(1, 2)
     q, r = np.linalg.qr(columns)
-    with np.errstate(divide="ignore"):
-        logarithms = np.log(np.abs(np.diagonal(r, axis1=1, axis2=2)))
+    logarithms = np.log(np.abs(np.diagonal(r, axis1=1, axis2=2)))
     worst = float((logarithms.max(axis=1) - logarithms.min(axis=1)).max())
     if worst > MOST_DECAY:
         raise ValueError(

@@ -1,4 +1,7 @@
-"""Scores of predictions."""
+"""Scores of predictions.
+
+They do not depend on the caller's ``np.errstate``: what a float cannot hold is found and named.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ BLOWN_UP = 10.0
 """A rollout has blown up where it is not finite, or larger than the largest truth by this factor."""
 
 
+@np.errstate(all="ignore")
 def nrmse(prediction, truth, *, scale: float | None = None) -> float:
     """Root mean square error over the standard deviation of the truth, or over ``scale``.
 
@@ -25,17 +29,17 @@ def nrmse(prediction, truth, *, scale: float | None = None) -> float:
     if prediction.shape != truth.shape:
         raise ValueError(f"prediction must have the truth's shape {truth.shape}; got {prediction.shape}")
     given = None if scale is None else check_real("scale", scale, minimum=0.0, exclusive=True)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = float(truth.std()) if given is None else given
-        if scale == 0:
-            raise ValueError("truth must vary (its standard deviation is 0); give scale instead")
-        score = float(np.sqrt(np.mean((prediction - truth) ** 2)) / scale)
+    scale = float(truth.std()) if given is None else given
+    if scale == 0:
+        raise ValueError("truth must vary (its standard deviation is 0); give scale instead")
+    score = float(np.sqrt(np.mean((prediction - truth) ** 2)) / scale)
     if not np.isfinite(score) or not np.isfinite(scale):
         words = f"values up to {np.abs(prediction).max():g} and {np.abs(truth).max():g}, scale {scale:g}"
         raise ValueError(f"prediction, truth and scale must have squares that a float holds; got {words}")
     return score
 
 
+@np.errstate(all="ignore")
 def mean_interval(values, confidence: float = 0.95) -> tuple[float, float]:
     """Mean of independent values and the half width of its Student-t confidence interval."""
     values = check_array("values", values).ravel()
@@ -45,13 +49,13 @@ def mean_interval(values, confidence: float = 0.95) -> tuple[float, float]:
     if confidence >= 1:
         raise ValueError(f"confidence must be less than 1; got {confidence}")
     quantile = student.ppf((1 + confidence) / 2, values.size - 1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean, half = float(values.mean()), float(quantile * values.std(ddof=1) / np.sqrt(values.size))
+    mean, half = float(values.mean()), float(quantile * values.std(ddof=1) / np.sqrt(values.size))
     if not (np.isfinite(mean) and np.isfinite(half)):
         raise ValueError(f"values must have squares that a float holds; got values up to {np.abs(values).max():g}")
     return mean, half
 
 
+@np.errstate(all="ignore")
 def nrmse_by_lead(prediction, truth) -> np.ndarray:
     """The error of closed loops at each lead time, over all starts: (start, time, ...) -> (time,).
 
@@ -62,6 +66,7 @@ def nrmse_by_lead(prediction, truth) -> np.ndarray:
     return np.sqrt(np.mean(_errors(prediction, truth) ** 2, axis=0))
 
 
+@np.errstate(all="ignore")
 def valid_prediction_time(prediction, truth, dt: float, lyapunov: float, threshold: float = 0.4) -> pd.DataFrame:
     """How long each closed loop stays near the truth: (start, time, ...) fields -> a row for each start.
 
@@ -78,8 +83,7 @@ def valid_prediction_time(prediction, truth, dt: float, lyapunov: float, thresho
     beyond = _errors(prediction, truth) > threshold
     censored = ~beyond.any(axis=1)
     count = np.where(censored, beyond.shape[1], beyond.argmax(axis=1))
-    with np.errstate(over="ignore"):
-        unit = np.float64(dt) * lyapunov
+    unit = np.float64(dt) * lyapunov
     if not np.isfinite(unit * beyond.shape[1]):
         raise ValueError(f"dt and lyapunov must have a product that a float holds; got {dt:g} and {lyapunov:g}")
     prediction, truth = np.asarray(check_array("prediction", prediction, finite=False)), check_array("truth", truth)
@@ -89,6 +93,7 @@ def valid_prediction_time(prediction, truth, dt: float, lyapunov: float, thresho
     return table.rename_axis("start")
 
 
+@np.errstate(all="ignore")
 def vpt_summary(table: pd.DataFrame, quantiles: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9)) -> pd.Series:
     """Mean and ``quantiles`` of a table of `valid_prediction_time`, the fractions censored and blown up, the count."""
     check_instance("table", table, pd.DataFrame, "a table of valid_prediction_time")
@@ -103,6 +108,7 @@ def vpt_summary(table: pd.DataFrame, quantiles: tuple[float, ...] = (0.1, 0.25, 
     return pd.Series(found | fractions | {"starts": len(vpt)}, dtype=float)
 
 
+@np.errstate(all="ignore")
 def spectrum(fields, dimensions: int = 1) -> np.ndarray:
     """Mean energy of the waves of index 0, 1, 2, ...: it sums up to <u^2>.
 
@@ -112,6 +118,7 @@ def spectrum(fields, dimensions: int = 1) -> np.ndarray:
     return _spectrum("fields", fields, dimensions)
 
 
+@np.errstate(all="ignore")
 def climate(prediction, truth, dimensions: int = 1) -> pd.Series:
     """Does a long rollout live in the truth's climate, when it can no longer follow it?
 
@@ -124,9 +131,8 @@ def climate(prediction, truth, dimensions: int = 1) -> pd.Series:
     prediction, truth = check_array("prediction", prediction), check_array("truth", truth)
     if prediction.shape[-dimensions:] != truth.shape[-dimensions:]:
         raise ValueError(f"prediction must have the truth's points; got {prediction.shape} and {truth.shape}")
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        spread, distance = truth.std(), wasserstein_distance(prediction.ravel(), truth.ravel())
-        found = {"std_ratio": prediction.std() / spread, "values": distance / spread}
+    spread, distance = truth.std(), wasserstein_distance(prediction.ravel(), truth.ravel())
+    found = {"std_ratio": prediction.std() / spread, "values": distance / spread}
     if not np.isfinite([spread, *found.values()]).all():
         words = f"standard deviations {prediction.std():g} and {spread:g}"
         raise ValueError(f"truth must vary, and prediction and truth have squares that a float holds; got {words}")
@@ -143,9 +149,8 @@ def _spectrum(name: str, fields, dimensions: int) -> np.ndarray:
     if fields.ndim < dimensions:
         raise ValueError(f"{name} must have {dimensions} dimensions or more; got shape {fields.shape}")
     axes, sizes = tuple(range(-dimensions, 0)), fields.shape[-dimensions:]
-    with np.errstate(over="ignore", invalid="ignore"):
-        energy = np.abs(np.fft.fftn(fields, axes=axes, norm="forward")) ** 2
-        energy = energy.reshape(-1, *sizes).mean(axis=0)
+    energy = np.abs(np.fft.fftn(fields, axes=axes, norm="forward")) ** 2
+    energy = energy.reshape(-1, *sizes).mean(axis=0)
     if not np.isfinite(energy).all():
         raise ValueError(f"{name} must have squares that a float holds; got values up to {np.abs(fields).max():g}")
     squares = sum(np.ix_(*(np.fft.fftfreq(n, 1 / n) ** 2 for n in sizes)))
@@ -160,9 +165,8 @@ def _errors(prediction, truth) -> np.ndarray:
     if truth.ndim < 2:
         raise ValueError(f"truth must have dimensions (start, time, ...); got shape {truth.shape}")
     flat = (*truth.shape[:2], -1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = np.sqrt(np.mean(np.sum(truth.reshape(flat) ** 2, axis=-1)))
-        if not (np.isfinite(scale) and scale > 0):
-            raise ValueError(f"truth must have a mean square above 0 that a float holds; got its root {scale:g}")
-        errors = np.sqrt(np.sum((prediction - truth).reshape(flat) ** 2, axis=-1)) / scale
+    scale = np.sqrt(np.mean(np.sum(truth.reshape(flat) ** 2, axis=-1)))
+    if not (np.isfinite(scale) and scale > 0):
+        raise ValueError(f"truth must have a mean square above 0 that a float holds; got its root {scale:g}")
+    errors = np.sqrt(np.sum((prediction - truth).reshape(flat) ** 2, axis=-1)) / scale
     return np.where(np.isfinite(errors), errors, np.inf)

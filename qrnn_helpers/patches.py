@@ -103,7 +103,7 @@ def patch_forecast(
 
 def _scales(field: np.ndarray) -> tuple[float, float]:
     """Standard deviations of a field and of its increments."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         scales = float(field.std()), float(np.diff(field, axis=1).std())
     if not all(SMALLEST < scale < 1 / SMALLEST for scale in scales):
         words = f"standard deviations (of the field, of its increments) from {SMALLEST:g} to {1 / SMALLEST:g}"

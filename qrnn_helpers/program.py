@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
@@ -39,6 +40,7 @@ class StepProgram:
     circuit with an independent Parameter for each occurrence: what a sampler runs).
     """
 
+    @np.errstate(all="ignore")  # the caller's setting is not for Qiskit's products of small matrix entries
     def __init__(self, step: QuantumCircuit):
         memory, readout = check_step(step)
         self.step = step

@@ -188,7 +188,7 @@ def closed_loop(predict: Predict, history: np.ndarray, count: int, task: Reduced
 def _scalings(train: np.ndarray) -> tuple[Scaling, Scaling]:
     """Of inputs, each mode by its own training standard deviation, and of outputs, all by one."""
     flat = train.reshape(-1, train.shape[-1])
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         mean, std = flat.mean(axis=0), flat.std(axis=0)
         together = float(np.sqrt(np.mean(std**2)))
     check_scale("train", together)

@@ -208,7 +208,7 @@ def check_scale(name: str, scale: float) -> float:
 
 def spread(name: str, values: np.ndarray) -> float:
     """The standard deviation of ``values``, checked."""
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         return check_scale(name, float(values.std()))
 
 

@@ -291,3 +291,15 @@ def test_what_is_no_density_matrix_is_refused(state, words):
 def test_a_real_state_of_single_precision_will_do():
     state = torch.eye(2)[None] / 2
     assert QuantumRecurrentLayer(rotation_step(1, 1))(torch.zeros(1, 1, 13), state)[0].isfinite().all()
+
+
+def test_the_callers_errstate_changes_nothing():
+    """A step with tiny numbers in its gates compiles all the same."""
+    step = QuantumCircuit(*registers(1, 1, True))
+    step.rx(Parameter("a"), 0)
+    step.u(1e-200, 1e-190, 3, 0)
+    step.crx(1e-170, 0, 1)
+    angles = torch.full((1, 2, 1), 0.3, dtype=torch.float64)
+    wanted = QuantumRecurrentLayer(step)(angles)[0]
+    with np.errstate(all="raise"):
+        assert torch.equal(QuantumRecurrentLayer(step)(angles)[0], wanted)

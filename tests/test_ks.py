@@ -1,14 +1,17 @@
 """The Kuramoto-Sivashinsky integrator, as a numerical analyst would try it."""
 
+import warnings
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.integrate import solve_ivp
 from scipy.optimize import fsolve
 
+from qrnn_helpers import ks2d, lorenz, lyapunov_exponents
 from qrnn_helpers.etdrk4 import etdrk4
 from qrnn_helpers.flow import MEMORY_LIMIT
-from qrnn_helpers.ks import ks1d, wavenumbers
+from qrnn_helpers.ks import KS1D, ks1d, wavenumbers
 
 L, N = 22.0, 64
 X = np.arange(N) * L / N
@@ -277,3 +280,25 @@ def test_blow_up_is_an_error():
     huge = 1e5 * np.sin(2 * np.pi * X / L)[None]
     with pytest.raises(FloatingPointError, match="step"):
         ks1d(initial=huge, transient=0, steps=100)
+
+
+@pytest.mark.parametrize("setting", ["raise", "warn"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ks1d(steps=3, transient=20),
+        lambda: ks1d(5.0, 16, steps=3, transient=300),  # at rest: what is left of it underflows
+        lambda: ks2d(10.0, 16, steps=3, transient=20),
+        lambda: lorenz(steps=3, transient=1),
+        lambda: lyapunov_exponents(KS1D(), 2, trajectories=2, time=2, transient=20, settle=2, progress=False)["rates"],
+    ],
+    ids=["ks1d", "at rest", "ks2d", "lorenz", "exponents"],
+)
+def test_the_callers_errstate_changes_nothing(make, setting):
+    """The fastest waves decay below the smallest number, step by step: no reason to raise."""
+    wanted = make()
+    with warnings.catch_warnings(), np.errstate(all=setting):
+        warnings.simplefilter("error", RuntimeWarning)
+        np.testing.assert_array_equal(make(), wanted)
+        with pytest.raises(FloatingPointError, match="step"):  # what matters is told all the same
+            ks1d(initial=1e5 * np.sin(2 * np.pi * X / L)[None], transient=0, steps=100)

@@ -1,13 +1,15 @@
 """Scores of rollouts: known errors have known valid times, known waves known spectra."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qrnn_helpers import climate, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
-from qrnn_helpers.metrics import BLOWN_UP
+from qrnn_helpers import climate, nrmse, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
+from qrnn_helpers.metrics import BLOWN_UP, mean_interval
 
 
 def waves(starts=3, times=50, points=16):
@@ -106,3 +108,21 @@ def test_bad_input_is_named(change, words):
     arguments = {"prediction": waves(), "truth": waves(), "dt": 0.25, "lyapunov": 0.05} | change
     with pytest.raises(ValueError, match=words):
         valid_prediction_time(**arguments)
+
+
+@pytest.mark.parametrize("setting", ["raise", "warn"])
+def test_scores_do_not_depend_on_the_callers_errstate(setting):
+    """Squares that underflow, rollouts that blew up: the same numbers, and nothing raised or warned of inside."""
+    truth = waves()
+    small, wild = 1e-160 * truth, truth.copy()
+    wild[0, 5], wild[1, 3], wild[2, 20:] = np.inf, np.nan, 1e200
+
+    def scores():
+        table = valid_prediction_time(wild, truth, 0.5, 1e-310)
+        found = [nrmse(small, 2 * small, scale=1e-3), *mean_interval(small), *nrmse_by_lead(wild, truth).ravel()]
+        return np.array([*found, *table["vpt"], *spectrum(small), *climate(truth, 2 * truth), *vpt_summary(table)])
+
+    wanted = scores()
+    with warnings.catch_warnings(), np.errstate(all=setting):
+        warnings.simplefilter("error", RuntimeWarning)
+        np.testing.assert_array_equal(scores(), wanted)
