@@ -5,10 +5,15 @@ from __future__ import annotations
 import torch
 
 from .backends import ground, kraus_operators, refuse_state, replaced_operators
+from .limits import check_bytes
+from .program import StepProgram
 from .readouts import OneStep, along, joint_moments
 from .shots import ShotBackend
 
 __all__ = ["MomentBackend"]
+
+PORTION = 2**26
+"""Bytes that the circuits whose covariances are worked out together may take."""
 
 
 class MomentBackend(ShotBackend):
@@ -27,11 +32,22 @@ class MomentBackend(ShotBackend):
     def values(self, program, gate_angles, weights, state=None):
         refuse_state(self, state)
         kraus = kraus_operators(program, gate_angles, self.dtype)
-        mean, covariance = joint_moments(kraus, weights, self._start(program, gate_angles))
+        batch, time_steps = kraus.shape[:2]
+        each = moment_bytes(program, time_steps, self.dtype)
+        few = max(1, PORTION // each)
+        needed = kraus.numel() * kraus.element_size() + min(few, batch) * each
+        check_bytes("angles", needed, f"shape ({batch}, {time_steps}, ...), for the covariance of all steps' outcomes")
+        parts = (kraus, weights, self._start(program, gate_angles), self._normal(weights[..., 0]))
+        drawn = [self._drawn(*part) for part in zip(*(part.split(few) for part in parts))]
+        return torch.cat(drawn).to(gate_angles.dtype)
+
+    def _drawn(self, kraus, weights, rho, normal) -> torch.Tensor:
+        """Values (batch, time) of some circuits, from standard normal numbers."""
+        mean, covariance = joint_moments(kraus, weights, rho)
         # A covariance may have eigenvalues 0, and slightly below by rounding: Cholesky would fail.
         variances, axes = torch.linalg.eigh(covariance.double() / self.shots)
-        noise = axes @ (variances.clamp_min(0).sqrt() * self._normal(mean))[..., None]
-        return (mean + noise[..., 0]).to(gate_angles.dtype)
+        noise = axes @ (variances.clamp_min(0).sqrt() * normal)[..., None]
+        return mean + noise[..., 0]
 
     def variants(self, program, gate_angles, weights, state=None, *, causal=False):
         refuse_state(self, state)
@@ -56,3 +72,12 @@ class MomentBackend(ShotBackend):
         """Standard normal numbers in double precision."""
         drawn = torch.randn(like.shape, generator=self.generator, dtype=torch.float64, device=self.generator.device)
         return drawn.to(like.device)
+
+
+def moment_bytes(program: StepProgram, time_steps: int, dtype: torch.dtype) -> int:
+    """Bytes that `joint_moments` and what is drawn from them take for one circuit at their peak.
+
+    Towards the last step as many weighted states as there are steps meet an isometry, and (time, time) matrices
+    stand beside each other: measured as five and six of them.
+    """
+    return time_steps * (5 * dtype.itemsize * program.size + 48 * time_steps)

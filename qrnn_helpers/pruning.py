@@ -26,6 +26,13 @@ DEAD = 1e-9
 PARALLEL = 1e-6
 """Unit vectors of slopes closer than this are the same slope."""
 
+MIXING = 8
+"""Steps after which the angles of random circuits have to be smaller.  Large ones mix the memory within tens of steps:
+slopes that are not zero would then fall below rounding, and be taken for zero."""
+
+PAIRS = 2**17
+"""Pairs of slopes that are compared at a time: they fit the processor's cache."""
+
 
 @dataclass(frozen=True, eq=False)
 class LiveAngles:
@@ -57,16 +64,25 @@ def live_angles(program: StepProgram, time_steps: int, fresh: bool = True) -> Li
     norms = slopes.norm(dim=0)
     alive = norms > DEAD * norms.max() if len(norms) else norms > 0
     unit = slopes.T / norms.where(alive, 1.0)[:, None]
-    overlap = unit @ unit.T
-    one, two = (overlap.abs() > 1 - PARALLEL).nonzero(as_tuple=True)
-    apart = (unit[one] - overlap[one, two].sign()[:, None] * unit[two]).norm(dim=1)
-    one, two = one[apart < PARALLEL], two[apart < PARALLEL]
-    # Of equal slopes the last one is run: the causal cut leaves it the fewest outputs.
-    order = torch.arange(len(norms))
-    source = order.scatter_reduce(0, one, two, "amax")
-    factor = (overlap[order, source].sign() * norms / norms[source].where(alive, 1.0)).where(alive, 0.0)
+    order = torch.arange(len(norms), device=norms.device)
+    source = torch.cat([_last_alike(unit, few) for few in order.split(max(1, PAIRS // max(1, len(norms))))])
+    sign = (unit * unit[source]).sum(1).sign()
+    factor = (sign * norms / norms[source].where(alive, 1.0)).where(alive, 0.0)
     live = alive & (source == order)
     return LiveAngles(live.view(time_steps, -1), source, factor)
+
+
+def _last_alike(unit: torch.Tensor, few: torch.Tensor) -> torch.Tensor:
+    """For a few rows of ``unit`` (N, TRIALS) the last row that is the same up to its sign, else themselves.
+
+    Of equal slopes the last one is run: the causal cut leaves it the fewest outputs.  All N**2 pairs are looked
+    at, but only a few rows' at a time.
+    """
+    overlap = unit[few] @ unit.T
+    one, two = (overlap.abs() > 1 - PARALLEL).nonzero(as_tuple=True)
+    apart = (unit[few[one]] - overlap[one, two].sign()[:, None] * unit[two]).norm(dim=1)
+    alike = apart < PARALLEL
+    return few.scatter_reduce(0, one[alike], two[alike], "amax")
 
 
 @torch.inference_mode(False)
@@ -79,6 +95,9 @@ def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.
     real = {"generator": generator, "dtype": torch.float64}
     angles = 2 * torch.pi * torch.rand(TRIALS, time_steps, len(program.occurrences), **real)
     weights = torch.randn(TRIALS, time_steps, 2**program.readout, **real)
+    # From circuits of full angles to such of angles so small that the memory outlives all steps.
+    shrink = torch.arange(TRIALS, dtype=torch.float64) / (TRIALS - 1)
+    angles *= ((1 + time_steps / MIXING) ** -shrink)[:, None, None]
     angles.requires_grad_()
     probabilities, _ = ExactBackend().run(program, angles, None if fresh else _random_state(program, generator))
     (slopes,) = torch.autograd.grad((weights * probabilities).sum(), angles)

@@ -301,6 +301,14 @@ def test_pruned_rule_is_exact(step, time, seed):
     assert layer.cost.circuits <= 2 * (1 + time * layer.program.shift_circuits)
 
 
+def test_pruned_rule_is_exact_over_many_steps():
+    """Small angles, so that the last steps still know of the first: nothing may be dead for being far away."""
+    step, _, weights = problem(rotation_step(1, 1), 1, 90, seed=3)
+    angles = 0.1 * random_angles(step, 1, 90, seed=4)
+    found = gradient(step, angles, weights, gradient=ParameterShift(prune=True))
+    torch.testing.assert_close(found, gradient(step, angles, weights), rtol=0, atol=1e-9)
+
+
 def test_pruned_rule_is_exact_from_a_given_state():
     """The memory's first RZ does nothing on |0>, but turns a coherent state."""
     step, angles, weights = problem(rotation_step(2, 2), 3, 3, seed=2)
@@ -311,7 +319,10 @@ def test_pruned_rule_is_exact_from_a_given_state():
     assert exact[:, 0, 0].abs().min() > 1e-6
 
 
-@pytest.mark.parametrize("memory, readout, time, all_circuits, needed", [(2, 2, 8, 480, 356), (4, 4, 20, 2480, 1936)])
+@pytest.mark.parametrize(
+    "memory, readout, time, all_circuits, needed",
+    [(2, 2, 8, 480, 356), (4, 4, 20, 2480, 1936), (1, 1, 150, 4200, 2994), (2, 2, 150, 9000, 6888)],
+)
 def test_circuits_that_suffice(memory, readout, time, all_circuits, needed):
     """By hand, for RZ RX RZ, CRX chain, RZ RX RZ.  Each step, both outer RZ of every readout qubit and the
     memory's last RZ; the RZ before and after m0's control are one; once, the memory's first RZ; at the end

@@ -9,11 +9,13 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from reference import Peak, random_angles, registers
 
-from qrnn_helpers import ExactBackend, ShotBackend, backends, shots
+from qrnn_helpers import ExactBackend, ShotBackend, backends, moments, shots
 from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
 from qrnn_helpers.layer import QuantumRecurrentLayer
 from qrnn_helpers.limits import GATE_LIMIT, MEMORY_LIMIT
+from qrnn_helpers.moments import MomentBackend, moment_bytes
 from qrnn_helpers.program import StepProgram
+from qrnn_helpers.pruning import live_angles
 
 
 def wide(memory: int, readout: int) -> QuantumCircuit:
@@ -132,3 +134,34 @@ def test_peaks_grow_no_faster_than_the_time_and_are_foreseen(backend, monkeypatc
     assert all(two <= 2.2 * one for one, two in zip(once, twice, strict=True))
     total = [sum(needed for name, needed in foreseen if name == kind) for kind in ("angles", "shots")]
     assert sum(once + twice) <= sum(total) <= 3 * sum(once + twice)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
+@pytest.mark.parametrize("qubits, batch, time_steps", [((3, 3), 8, 12), ((1, 1), 6, 200), ((4, 1), 8, 30)])
+def test_the_noise_of_all_steps_together_is_drawn_in_portions_and_foreseen(
+    qubits, batch, time_steps, dtype, monkeypatch
+):
+    """The covariance of all steps' outcomes: in portions of a few circuits no draw differs."""
+    program = StepProgram(rotation_step(*qubits))
+    gates = program.gate_angles(random_angles(program.step, batch, time_steps, seed=1))
+    weights = torch.rand(batch, time_steps, 2**program.readout, generator=torch.Generator().manual_seed(2))
+    each, found = moment_bytes(program, time_steps, dtype), []
+    for together in (1, 3, batch):
+        foreseen = []
+        monkeypatch.setattr(moments, "PORTION", together * each)
+        for module in (backends, moments):
+            monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append(needed))
+        with torch.no_grad(), Peak() as peak:
+            found.append(MomentBackend(50, seed=1, dtype=dtype).values(program, gates, weights.double()))
+        assert peak.most <= max(foreseen) <= 3 * peak.most
+    for values in found[:-1]:
+        torch.testing.assert_close(values, found[-1], rtol=0, atol=1e-4)
+
+
+def test_angles_that_need_no_circuits_are_found_in_memory_linear_in_time():
+    found = []
+    for time_steps in (150, 300):
+        with Peak() as peak:
+            live_angles(StepProgram(rotation_step(1, 1)), time_steps)
+        found.append(peak.most)
+    assert found[1] <= 2.2 * found[0]
