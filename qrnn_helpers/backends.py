@@ -18,7 +18,7 @@ from qiskit.transpiler import PassManager
 
 from .checks import check_one_of, check_tensor
 from .circuits import unroll
-from .evolution import advance
+from .evolution import advance, evolve
 from .limits import MEMORY_LIMIT, check_bytes
 from .program import StepProgram
 from .readouts import OneStep, along
@@ -164,16 +164,14 @@ class ExactBackend(Backend):
         return f"ExactBackend(dtype={self.dtype})"
 
     def run(self, program, gate_angles, state=None):
-        (batch, time_steps, _), dtype = gate_angles.shape, self.dtype
-        check_room(program, gate_angles, dtype)
+        batch, time_steps, _ = gate_angles.shape
+        check_room(program, gate_angles, self.dtype)
         # From |0...0> one column of an isometry will do; in a longer run its own way there costs more than it saves.
-        alone = state is None and time_steps == 1
-        if alone:
-            chain, rho = program.ground_chain, torch.ones(batch, 1, 1, dtype=dtype, device=gate_angles.device)
+        if state is None and time_steps == 1:
+            growth, rho = program.ground_growth, torch.ones(batch, 1, 1, dtype=self.dtype, device=gate_angles.device)
         else:
-            chain, rho = program.chain, self._start(program, gate_angles, state)
-        prepared = program.prepared(gate_angles.flatten(0, 1), dtype, ground=alone)
-        probabilities, rho = chain(prepared, rho, (batch, time_steps))
+            growth, rho = program.growth, self._start(program, gate_angles, state)
+        probabilities, rho = evolve(program.matrices, growth, gate_angles, rho)
         return probabilities.to(gate_angles.dtype), rho
 
     def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):

@@ -11,9 +11,6 @@ dL = Re tr G^+ dX, are
     G_r = 2 (w_r + A') K_r rho  along K_r,    A = sum_r K_r^+ (w_r + A') K_r  along rho :
 
 five products of an isometry with a memory matrix, where recording every operation takes six and much memory traffic.
-
-Isometries stand as they come out of the last product: [late, out, early, in], the readout qubits of the last part
-before the memory's outputs and the others after them.
 """
 
 from __future__ import annotations
@@ -22,52 +19,21 @@ from collections.abc import Iterator
 
 import torch
 
-from .fusion import Cluster
-from .growth import Growth, held
+from .growth import Growth
 from .matrices import Matrices
 
-__all__ = ["Chain", "advance", "prepare"]
+__all__ = ["advance", "evolve", "prepare"]
 
 
-class Chain:
-    """A circuit's steps one after another, in the order of axes in which their isometries come at the least cost.
+def evolve(
+    matrices: Matrices, growth: Growth, gate_angles: torch.Tensor, rho: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities (batch, time, R) and the last memory state (batch, M, M) for gate angles (batch, time, G).
 
-    ``memory``, ``readout``: the qubits as axes of a state and of the outcomes; ``ground``: the memory starts in
-    |0...0>.  ``growth`` makes isometries [late, out, early, in].
+    ``rho`` (batch, M, M), or (batch, 1, 1) where isometries have one column: the start.  Differentiable twice.
     """
-
-    def __init__(self, parts: list[Cluster], memory: list[int], readout: list[int], ground: bool = False):
-        last = set(parts[-1].qubits) if parts else set()
-        own = sorted(memory, key=lambda q: q not in last)
-        late, early = [q for q in readout if q in last], [q for q in readout if q not in last]
-        order = [[("out", q) for q in group] for group in (late, own, early)]
-        inputs = [] if ground else own
-        growths = [Growth(parts, inputs, [*order, [("in", q) for q in inputs]], joined) for joined in (False, True)]
-        self.growth = min(growths, key=lambda growth: growth.cost_in_order)
-        self._basis = [own.index(q) for q in memory], [memory.index(q) for q in own]
-        self._outcomes = [(late + early).index(q) for q in readout]
-
-    def __call__(
-        self, prepared: list[torch.Tensor], rho: torch.Tensor, shape: tuple[int, int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probabilities (batch, time, R) and the last memory state (batch, M, M), differentiable twice.
-
-        ``prepared`` (batch * time or 1, ...), ``rho`` (batch, in, in) the start, ``shape`` (batch, time).
-        """
-        back, to = self._basis
-        rho = rho if rho.shape[1] == 1 else _turned(rho, to, 2)
-        probabilities, rho = _Evolve.apply(self.growth, shape, rho, *prepared)
-        return _turned(probabilities, self._outcomes, 1), _turned(rho, back, 2)
-
-
-def _turned(x: torch.Tensor, order: list[int], times: int) -> torch.Tensor:
-    """The last axes, ``times`` of them, each of 2**n numbers, with its n qubits in another order."""
-    if order == sorted(order):
-        return x
-    first, count = x.dim() - times, len(order)
-    axes = [first + k * count + place for k in range(times) for place in order]
-    split = x.reshape(*x.shape[:first], *[2] * (times * count))
-    return split.permute(*range(first), *axes).reshape(x.shape)
+    prepared = prepare(matrices, growth, gate_angles.flatten(0, 1), rho.dtype)
+    return _Evolve.apply(growth, gate_angles.shape[:2], rho, *prepared)
 
 
 def prepare(matrices: Matrices, growth: Growth, gate_angles: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
@@ -122,15 +88,15 @@ class _Evolve(torch.autograd.Function):
     def forward(ctx, growth, shape, rho, *prepared):
         wanted = any(ctx.needs_input_grad)
         states = rho.new_empty(shape[1] * wanted, *rho.shape)  # before every step, for the way back
-        late, out, early, _ = growth.shape
-        probabilities = rho.new_empty(*shape, late * early, dtype=rho.real.dtype)
+        out, outcomes, _ = growth.shape
+        probabilities = rho.new_empty(*shape, outcomes, dtype=rho.real.dtype)
         final = rho.new_empty(shape[0], out, out)
-        work, room = _space(growth, shape, rho), {}
+        work = _space(growth, shape, rho)
         for samples, spans in _portions(growth, shape, rho):
             state = rho[samples]
             for steps in spans:
                 parts = _part(prepared, shape, samples, steps)
-                rows, turned, moved = _grown(growth, parts, state, len(steps), work, room)
+                rows, turned, moved = _grown(growth, parts, state, len(steps), work)
                 for i, t in enumerate(steps):
                     if wanted:
                         states[t, samples] = state
@@ -148,7 +114,7 @@ class _Evolve(torch.autograd.Function):
             return None, None, *_recorded_slopes(ctx, rho, prepared, slopes, final)
         growth, shape = ctx.growth, ctx.shape
         found = [torch.empty_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
-        start, work, room = torch.empty_like(rho), _space(growth, shape, rho), {}
+        start, work = torch.empty_like(rho), _space(growth, shape, rho)
         for samples, spans in _portions(growth, shape, rho):
             ahead = None if final is None else final[samples].conj() + final[samples].mT
             for steps in reversed(spans):
@@ -156,44 +122,39 @@ class _Evolve(torch.autograd.Function):
                 before = states[steps.start : steps.stop, samples]
                 parts = _part(prepared, shape, samples, steps)
                 places = _part(found, shape, samples, steps, views=True)
-                ahead = _back(growth, parts, before, own, ahead, places, work, room)
+                ahead = _back(growth, parts, before, own, ahead, places, work)
             start[samples] = 0 if ahead is None else ahead.conj() / 2
         return None, None, start, *(slope if slope is None else slope.conj() for slope in found)
 
 
 def _advance(rows, turned, rho, moved) -> tuple[torch.Tensor, torch.Tensor]:
-    """`advance` for operators (batch, late, out, early, in) and their conjugates, which are written over, with room
-    for K_r rho in ``moved``: the fewer places, the more stays in the processor's cache."""
-    batch, late, out = rows.shape[:3]
-    torch.bmm(rows.flatten(1, 3), rho, out=moved.flatten(1, 3))
-    # sum over outcomes r and inputs j of moved[i, r, j] conj(rows[k, r, j]), as matrix products
-    after = torch.bmm(moved.view(batch * late, out, -1), turned.view(batch * late, out, -1).mT)
+    """`advance` for operators (batch, out, r, in) and their conjugates, which are written over, with room for K_r rho
+    in ``moved``: the fewer places, the more stays in the processor's cache."""
+    torch.bmm(rows.flatten(1, 2), rho, out=moved.flatten(1, 2))
+    # sum over outcomes r and inputs j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
+    after = torch.bmm(moved.flatten(2), turned.flatten(2).mT)
     product = torch.view_as_real(turned)
     torch.mul(torch.view_as_real(moved), torch.view_as_real(rows), out=product)
-    return product.flatten(4).sum((2, 4)).flatten(1), after.view(batch, late, out, out).sum(1)
+    return product.flatten(3).sum((1, 3)), after
 
 
-def _back(growth, parts, states, slopes, ahead, found, work, room) -> torch.Tensor | None:
+def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | None:
     """Put the slopes along the matrices of some steps in ``found``; return 2 A before them, given 2 A after and twice
     the ``slopes`` along the outcomes.
 
     Everything is carried as its complex conjugate, A* = A^T and dL/dK, so that only K* is formed, and only once.
     """
     tape: list = []
-    rows, turned, beyond = _grown(growth, parts, states[0], len(states), work, room, tape)
-    steps, batch, late, out, early, _ = rows.shape
-    each = held(room, "ahead", batch, lambda: rows.new_empty(batch, late, out, out))
-    for t in reversed(range(steps)):
+    rows, turned, beyond = _grown(growth, parts, states[0], len(states), work, tape)
+    for t in reversed(range(len(rows))):
         if ahead is None:
             beyond.zero_()
         else:
-            each.copy_(ahead[:, None])
-            torch.bmm(each.flatten(0, 1), turned[t].view(batch * late, out, -1), out=beyond.view(batch * late, out, -1))
+            torch.bmm(ahead, turned[t].flatten(2), out=beyond.flatten(2))
         if slopes is not None:
-            weights = slopes[:, t].view(batch, late, 1, early, 1, 1)
-            torch.view_as_real(beyond).addcmul_(torch.view_as_real(turned[t]), weights)
-        ahead = torch.bmm(rows[t].flatten(1, 3).mT, beyond.flatten(1, 3))
-        torch.bmm(beyond.flatten(1, 3), states[t].mT, out=rows[t].flatten(1, 3))  # the slopes in the place of K
+            torch.view_as_real(beyond).addcmul_(torch.view_as_real(turned[t]), slopes[:, t, None, :, None, None])
+        ahead = torch.bmm(rows[t].flatten(1, 2).mT, beyond.flatten(1, 2))
+        torch.bmm(beyond.flatten(1, 2), states[t].mT, out=rows[t].flatten(1, 2))  # the slopes in the place of K
     wanted = [place is not None for place in found]
     for place, slope in zip(found, growth.pull_back(parts, tape, rows.flatten(0, 1), wanted)):
         if place is not None:
@@ -208,7 +169,7 @@ def _recorded_slopes(ctx, rho, prepared, slopes, final) -> tuple[torch.Tensor | 
     rows = _rows(ctx.growth, parts, rho, time_steps)
     state, probabilities = rho, []
     for own in rows.unbind(0):
-        outcome, state = advance(own.transpose(2, 3).flatten(1, 2), state)
+        outcome, state = advance(own.transpose(1, 2), state)
         probabilities.append(outcome)
     results = [torch.stack(probabilities, 1), state]
     given = [(result, slope) for result, slope in zip(results, (slopes, final)) if slope is not None]
@@ -255,13 +216,12 @@ def _grown(
     rho: torch.Tensor,
     steps: int,
     work: torch.Tensor,
-    room: dict,
     tape: list | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Isometries (steps, batch, late, out, early, in) for a batch of memory states and their conjugates, in
+    """Isometries (steps, batch, out, r, in) for a batch of memory states and their conjugates, in
     ``work``, and room for one step there."""
     count, shape = steps * rho.shape[0], (steps, rho.shape[0], *growth.shape)
-    rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape, room=room)
+    rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape)
     turned = torch.conj_physical(rows, out=work[count : 2 * count])
     return rows.view(shape), turned.view(shape), work[2 * count :][: rho.shape[0]]
 

@@ -43,15 +43,10 @@ class Factor:
 
 @dataclass(eq=False)
 class Block:
-    """Ops on few qubits in order, applied as one matrix.
-
-    The first ``len(bits)`` of its ``qubits`` control it where they hold ``bits``: only then is it a single op,
-    and its matrix acts on the others alone.
-    """
+    """Ops on few qubits in order, applied as one matrix."""
 
     qubits: tuple[int, ...]
     ops: list[Op]
-    bits: tuple[int, ...] = ()
 
     @property
     def constant(self) -> bool:
@@ -61,8 +56,7 @@ class Block:
     def pieces(self) -> list[tuple[Factor | None, ...]]:
         """What the matrix is a product of, first to last: (factor,) on all qubits, or (high, low) for one on each."""
         if len(self.qubits) != 2:
-            qubits = self.qubits[len(self.bits) :]
-            return [(factor,) for factor in _merged(_factor(op, qubits, self.bits) for op in self.ops)]
+            return [(factor,) for factor in _merged(_factor(op, self.qubits) for op in self.ops)]
         pieces: list[tuple[Factor | None, ...]] = []
         waiting: dict[int, list[Factor]] = {q: [] for q in self.qubits}
         for op in self.ops:
@@ -98,8 +92,7 @@ class Cluster:
 def fuse(ops: list[Op]) -> list[Block]:
     """Merge neighbours into blocks of one or two qubits; the product stays the same."""
     runs = merge([(op.qubits, [op]) for op in ops], 1)
-    blocks = [Block(qubits, inner, inner[0].bits if len(qubits) > 2 else ()) for qubits, inner in merge(runs, 2)]
-    return [Block(_first_met(block), block.ops, block.bits) for block in blocks]
+    return [Block(_first_met(qubits, inner), inner) for qubits, inner in merge(runs, 2)]
 
 
 def clusters(blocks: list[Block], width: int) -> list[Cluster]:
@@ -107,10 +100,10 @@ def clusters(blocks: list[Block], width: int) -> list[Cluster]:
     return [Cluster(qubits, inner) for qubits, inner in merge([(block.qubits, [block]) for block in blocks], width)]
 
 
-def _first_met(block: Block) -> tuple[int, ...]:
+def _first_met(qubits: tuple[int, ...], ops: list[Op]) -> tuple[int, ...]:
     """Two qubits in the order in which gates reach them: blocks along a chain then look alike."""
-    met = dict.fromkeys(q for op in block.ops for q in reversed(op.qubits))
-    return tuple(met) if len(block.qubits) == 2 else block.qubits
+    met = dict.fromkeys(q for op in ops for q in reversed(op.qubits))
+    return tuple(met) if len(qubits) == 2 else qubits
 
 
 def merge(parts: list[tuple[tuple[int, ...], list]], width: int) -> list[tuple[tuple[int, ...], list]]:
@@ -156,13 +149,12 @@ def _pairs(waiting: dict[int, list[Factor]], qubits: tuple[int, ...]) -> list[tu
     return list(zip_longest(high, low))
 
 
-def _factor(op: Op, qubits: tuple[int, ...], held: tuple[int, ...] = ()) -> Factor:
-    """One op as a sum on these qubits (controls that are ``held`` elsewhere left out)."""
-    bits = op.bits[len(held) :]
-    places = tuple(qubits.index(q) for q in op.qubits[len(held) :])
+def _factor(op: Op, qubits: tuple[int, ...]) -> Factor:
+    """One op as a sum on these qubits."""
+    places = tuple(qubits.index(q) for q in op.qubits)
     if op.family is None:
-        return Factor((), np.zeros((1, 0)), _spread(op.matrix[None], places, bits, len(qubits), None))
-    rates, terms = _wave(op.family, places, bits, len(qubits))
+        return Factor((), np.zeros((1, 0)), _spread(op.matrix[None], places, op.bits, len(qubits), None))
+    rates, terms = _wave(op.family, places, op.bits, len(qubits))
     return Factor((op.occurrence,), rates, terms)
 
 

@@ -8,7 +8,7 @@ needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -18,7 +18,7 @@ import torch
 
 from .fusion import Block, Cluster
 
-__all__ = ["Growth", "Stage", "held"]
+__all__ = ["Growth", "Stage"]
 
 PORTION = {True: 2**20, False: 2**27}
 """Bytes of a tensor that is worked on at one time, on a CPU (True) and elsewhere.
@@ -37,27 +37,16 @@ class Growth:
     """A product of blocks (or of clusters of them) as a tensor whose axes are put in a wanted order.
 
     ``inputs``: the qubits whose input is an axis; the others start in |0>.  ``order``: groups of labels, for each
-    the axes that one axis of the result joins.  ``early``: a qubit that only the last part reaches joins as an
-    identity before it, so that the part's own axes are outputs, which may all stand before those of the others.
+    the axes that one axis of the result joins.
     """
 
-    def __init__(
-        self,
-        parts: list[Block] | list[Cluster],
-        inputs: Collection[int],
-        order: list[list[Label]],
-        early: bool = False,
-    ):
+    def __init__(self, parts: list[Block] | list[Cluster], inputs: Collection[int], order: list[list[Label]]):
         self.inputs, labels = set(inputs), []
         wanted = [label for group in order for label in group]
         self.stages, self.sizes = [], [1]  # numbers in the tensor before each stage, and after all
         self.products = self.moves = 0  # of a row: complex multiplications, numbers written
         for part, following in zip(parts, [*parts[1:], None]):
-            if isinstance(part, Block) and part.bits:
-                stage, labels = self._held(part, labels)
-            else:
-                last = early and following is None
-                stage, labels = self._stage(part, labels, following.qubits if following else (), wanted, last)
+            stage, labels = self._stage(part, labels, following.qubits if following else (), wanted)
             self.stages.append(stage)
             self.sizes.append(2 ** len(labels))
             self.products += stage.products
@@ -94,15 +83,13 @@ class Growth:
         one: torch.Tensor,
         out: torch.Tensor | None = None,
         tape: list | None = None,
-        room: dict | None = None,
     ) -> torch.Tensor:
         """The tensors (N or 1, ...).  ``one`` is a 1 of the type and on the device wanted; ``out`` takes the result,
-        ``tape`` what `pull_back` will need.  Calls with the same ``room`` write to the same place what they need in
-        between, each over what the last one left on its tape."""
+        ``tape`` what `pull_back` will need."""
         direct = self.stages and self._in_order and not self._last.inputs  # the last product is the result
         state, last = one.reshape(1, 1), self.stages[-1] if direct else None
         for stage, matrix in zip(self.stages, prepared):
-            state, met = stage(state, matrix, out if stage is last else None, room)
+            state, met = stage(state, matrix, out if stage is last else None)
             if tape is not None:
                 tape.append(met)
         state = self._last(state)
@@ -133,21 +120,13 @@ class Growth:
         """Complex numbers that one row takes in `prepare`, with what `unprepare` needs."""
         return sum(stage.numbers for stage in self.stages)
 
-    @property
-    def cost_in_order(self) -> int:
-        """The same with the copy that puts all axes in order, where the last part does not leave them so."""
-        return self.cost + MOVE * self.sizes[-1] * (not self._in_order)
-
     def portion(self, one: torch.Tensor) -> int:
         """How many rows to work on at a time."""
         return max(1, PORTION[one.device.type == "cpu"] // (max(self.sizes) * one.dtype.itemsize))
 
-    def _stage(self, part: Block | Cluster, labels: list[Label], following, wanted, last) -> tuple[Stage, list[Label]]:
+    def _stage(self, part: Block | Cluster, labels: list[Label], following, wanted) -> tuple[Stage, list[Label]]:
         """One matrix product: its outputs and the inputs that it opens come first, then the rest."""
         places = {label: k for k, label in enumerate(wanted)}
-        fresh = [q for q in part.qubits if q in self.inputs and ("out", q) not in labels]
-        joined = [("out", fresh[0]), ("in", fresh[0])] if last and labels and len(fresh) == 1 else []
-        before, labels = labels, sorted(labels + joined, key=places.get) if joined else labels
         old = [q for q in part.qubits[::-1] if ("out", q) in labels]
         new = [q for q in part.qubits if q not in old and q in self.inputs]
         # The next part's qubits stand first, where it needs them; inputs last, in their final order.
@@ -158,20 +137,10 @@ class Growth:
         alone = _alone(part)
         inner = _grown if isinstance(alone, Cluster) else _entries
         others = [label for label in labels if label not in taken]
-        axes = [1 + before.index(label) for label in taken + others if label not in joined]
-        join = tuple(1 + (taken + others).index(label) for label in joined)
+        axes = [1 + labels.index(label) for label in taken + others]
         matrix, labels = inner(alone, added, [("in", q) for q in old]), added + others
-        products = 2 ** (len(labels + old) - len(joined) // 2) if axes else 0
-        return Stage(matrix, axes, 2 ** len(part.qubits), products, join), labels
-
-    def _held(self, block: Block, labels: list[Label]) -> tuple[Held, list[Label]]:
-        """An op with controls too wide for a matrix of its own: it acts on the part where they hold its bits."""
-        opening, labels = self._opening(block.qubits, labels)
-        axes = [1 + labels.index(("out", q)) for q in block.qubits]
-        bits = len(block.bits)
-        front = [*axes[:bits], *axes[: bits - 1 : -1]]
-        order = [0, *front, *(d for d in range(1, len(labels) + 1) if d not in front)]
-        return Held(opening, block.bits, order, 2 ** (len(labels) + len(block.qubits) - 2 * bits)), labels
+        products = 2 ** len(labels + old) if axes else 0
+        return Stage(matrix, axes, 2 ** len(part.qubits), products), labels
 
     def _opening(self, qubits: Iterable[int], labels: list[Label]) -> tuple[Opening, list[Label]]:
         fresh = [q for q in qubits if ("out", q) not in labels]
@@ -180,9 +149,8 @@ class Growth:
 
 
 def _alone(part: Block | Cluster) -> Block | Cluster:
-    """The block of a cluster of one, if it has a matrix of its own."""
-    one = isinstance(part, Cluster) and len(part.blocks) == 1 and not part.blocks[0].bits
-    return part.blocks[0] if one else part
+    """The block of a cluster of one."""
+    return part.blocks[0] if isinstance(part, Cluster) and len(part.blocks) == 1 else part
 
 
 def _entries(block: Block, rows: list[Label], columns: list[Label]) -> np.ndarray:
@@ -205,20 +173,18 @@ class Stage:
     """A matrix, from the entries of a block's or grown from a cluster's blocks, meets the state's axes of two.
 
     ``axes``: those axes, the part's own first; ``size``: 2**qubits of the part; ``own_products``: complex
-    multiplications for a row in this meeting alone (by zeros left out); ``joined``: where output and input of a
-    qubit come in that joins as an identity.
+    multiplications for a row in this meeting alone.
     """
 
     inner: np.ndarray | Growth
     axes: list[int]
     size: int
     own_products: int
-    joined: tuple[int, ...] = ()
     _kept: dict = field(default_factory=dict)
 
     @cached_property
     def _in_order(self) -> bool:
-        return not self.joined and self.axes == sorted(self.axes)
+        return self.axes == sorted(self.axes)
 
     @property
     def blocks(self) -> int:
@@ -230,8 +196,7 @@ class Stage:
 
     @property
     def moves(self) -> int:
-        joined = 2 ** (len(self.axes) + 2) + self.own_products // MOVE if self.joined else 0  # with products by zeros
-        return joined + (self.inner.moves if isinstance(self.inner, Growth) else 0)
+        return self.inner.moves if isinstance(self.inner, Growth) else 0
 
     @property
     def numbers(self) -> int:
@@ -264,24 +229,16 @@ class Stage:
         return [whole.view(-1, self.size, self.size)]
 
     def __call__(
-        self, state: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor | None = None, room: dict | None = None
+        self, state: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         rows, moved = state.shape[0], state
         if not self._in_order:
             moved = state.reshape(rows, *[2] * len(self.axes)).permute(0, *self.axes)
-        if self.joined:
-            moved = self._beside_identity(moved, {} if room is None else room)
         moved = moved.reshape(rows, matrix.shape[-1], -1)
-        if out is not None and self.axes and matrix.shape[0] == rows:
+        if self.axes and out is not None and len(out) == rows == matrix.shape[0]:
             # A new tensor of this size is fetched from the operating system, which takes longer than the product.
             return torch.bmm(matrix, moved, out=out.view(rows, matrix.shape[1], -1)), moved
         return (_product(matrix, moved) if self.axes else matrix), moved
-
-    def _beside_identity(self, state: torch.Tensor, room: dict) -> torch.Tensor:
-        """The state times the identity of the qubit that joins; zeros that stand in the ``room`` already stay."""
-        whole = held(room, id(self), len(state), lambda: state.new_zeros(len(state), *[2] * (len(self.axes) + 2)))
-        whole.diagonal(0, *self.joined).copy_(state[..., None])
-        return whole
 
     def pull_back(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
         rows = slope.shape[0]
@@ -292,18 +249,9 @@ class Stage:
         slope = _product(matrix.mT, slope)
         if self._in_order:
             return own, slope.flatten(1)
-        slope = slope.reshape(rows, *[2] * (len(self.axes) + len(self.joined)))
-        if self.joined:
-            slope = torch.add(*slope.diagonal(0, *self.joined).unbind(-1))
+        slope = slope.reshape(rows, *[2] * len(self.axes))
         back = [self.axes.index(d) + 1 for d in range(1, len(self.axes) + 1)]
         return own, slope.permute(0, *back).flatten(1)
-
-
-def held(room: dict, key: object, rows: int, make: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """The first rows of what is kept under a key, made where it is missing or too small."""
-    if key not in room or len(room[key]) < rows:
-        room[key] = make()
-    return room[key][:rows]
 
 
 def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -331,45 +279,3 @@ class Opening:
 
 def _fresh(has_input: bool, like: torch.Tensor) -> torch.Tensor:
     return torch.eye(2, 2 if has_input else 1, dtype=like.dtype, device=like.device).flatten()
-
-
-@dataclass
-class Held:
-    """A matrix on some axes where others, first of the ``order``, hold ``bits``."""
-
-    opening: Opening
-    bits: tuple[int, ...]
-    order: list[int]
-    products: int
-    blocks: int = 1
-    moves: int = 0
-    numbers: int = 0
-
-    def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None) -> torch.Tensor:
-        return matrices[0]
-
-    def unprepare(self, slope: torch.Tensor | None, tape: list) -> list[torch.Tensor | None]:
-        return [slope]
-
-    def __call__(self, state: torch.Tensor, matrix: torch.Tensor, out=None, room=None) -> tuple:
-        state = self.opening(state)
-        rows = max(len(state), len(matrix))
-        whole = state.reshape(len(state), *[2] * (len(self.order) - 1)).expand(rows, *[-1] * (len(self.order) - 1))
-        whole = whole.permute(self.order).clone()
-        part = whole[(slice(None), *self.bits)]
-        moved = part.reshape(rows, matrix.shape[-1], -1).clone()  # the part itself is written over
-        whole[(slice(None), *self.bits)] = (matrix @ moved).view(part.shape)
-        return whole.permute(self._back()).flatten(1), moved
-
-    def pull_back(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
-        whole = slope.reshape(len(slope), *[2] * (len(self.order) - 1)).permute(self.order).clone()
-        held = (slice(None), *self.bits)
-        part = whole[held].reshape(len(slope), matrix.shape[1], -1)
-        own = part @ moved.mT if wanted else None
-        if not further:
-            return own, None
-        whole[held] = (matrix.mT @ part).view(whole[held].shape)
-        return own, self.opening.pull_back(whole.permute(self._back()).flatten(1))
-
-    def _back(self) -> list[int]:
-        return [self.order.index(d) for d in range(len(self.order))]

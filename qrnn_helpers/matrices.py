@@ -100,9 +100,7 @@ class Matrices:
     def numbers(self) -> int:
         """Complex numbers that one row takes, with what `pull_back` needs."""
         sums = sum(len(a.terms) * (a.terms.shape[1] + 3 * a.terms.shape[2]) for a in self._alike.values())
-        products = sum(
-            (2 * len(b.pieces) - 1) * 4 ** (len(b.qubits) - len(b.bits)) for b in self.blocks if not b.constant
-        )
+        products = sum((2 * len(b.pieces) - 1) * 4 ** len(b.qubits) for b in self.blocks if not b.constant)
         return sums + products
 
     @cached_property

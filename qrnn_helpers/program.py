@@ -18,10 +18,10 @@ from qiskit.circuit import ParameterVector
 
 from .angles import AngleMap
 from .circuits import check_step
-from .evolution import Chain, prepare
+from .evolution import prepare
 from .fusion import Cluster, clusters, fuse
 from .gates import ShiftRule, read
-from .growth import Growth, Stage
+from .growth import Growth
 from .limits import check_bytes
 from .matrices import Matrices
 
@@ -147,10 +147,6 @@ class StepProgram:
             found[[op.occurrence for op in block.ops if op.family is not None], number] = 1
         return found
 
-    def prepared(self, gate_angles: torch.Tensor, dtype: torch.dtype, ground: bool = False) -> list[torch.Tensor]:
-        """What `chain` (``ground``: `ground_chain`) needs of gate angles (N, G)."""
-        return prepare(self.matrices, (self.ground_chain if ground else self.chain).growth, gate_angles, dtype)
-
     @cached_property
     def matrices(self) -> Matrices:
         """Gate angles (N, G) -> the matrices of all blocks."""
@@ -162,19 +158,15 @@ class StepProgram:
         return self._growth(self.clusters)
 
     @cached_property
-    def chain(self) -> Chain:
-        """From what isometries grow from to outcome probabilities of all steps and the last memory state."""
-        return Chain(self.clusters, self._order[self.readout :], self._order[: self.readout])
+    def ground_growth(self) -> Growth:
+        """The same for a memory in |0...0>: isometries of one column, (N, out, r, 1)."""
+        return self._growth(self.clusters, ground=True)
 
-    @cached_property
-    def ground_chain(self) -> Chain:
-        """The same for a memory in |0...0>, a circuit's first step."""
-        return Chain(self.clusters, self._order[self.readout :], self._order[: self.readout], ground=True)
-
-    def _growth(self, parts: list[Cluster]) -> Growth:
+    def _growth(self, parts: list[Cluster], ground: bool = False) -> Growth:
         readout, memory = self._order[: self.readout], self._order[self.readout :]
-        groups = ("out", memory), ("out", readout), ("in", memory)
-        return Growth(parts, memory, [[(side, q) for q in qubits] for side, qubits in groups])
+        inputs = [] if ground else memory
+        groups = ("out", memory), ("out", readout), ("in", inputs)
+        return Growth(parts, inputs, [[(side, q) for q in qubits] for side, qubits in groups])
 
     @property
     def products(self) -> dict[str, int]:
@@ -182,9 +174,8 @@ class StepProgram:
 
         Matrices and clusters go forward once and back twice; the isometry grows a second time on the way back;
         the memory takes two products of the isometry's size forward and three back."""
-        growth = self.chain.growth
-        outer = sum(stage.own_products for stage in growth.stages if isinstance(stage, Stage))
-        small = self.matrices.products + growth.products - outer
+        outer = sum(stage.own_products for stage in self.growth.stages)
+        small = self.matrices.products + self.growth.products - outer
         return {"matrices": 3 * small, "isometry": 4 * outer, "memory": 5 * self.size * 2**self.memory}
 
     def bytes(self, rows: int, dtype: torch.dtype) -> int:
@@ -197,9 +188,8 @@ class StepProgram:
 
         Isometries are made a portion at a time, so that a row keeps its small matrices, its outcomes (twice, and as
         often their slopes) and, for the gradient, one memory state."""
-        growth = self.chain.growth
-        portion = min(rows, growth.portion(torch.ones((), dtype=dtype)))
-        kept = self.matrices.numbers + growth.numbers + (1 + graph) * 2**self.readout
+        portion = min(rows, self.growth.portion(torch.ones((), dtype=dtype)))
+        kept = self.matrices.numbers + self.growth.numbers + (1 + graph) * 2**self.readout
         kept += graph * (4**self.memory + 4 * len(self.occurrences))
         isometries = 3 * portion + 2 * min(batch, portion)
         return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + isometries * self.size)

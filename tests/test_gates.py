@@ -205,7 +205,7 @@ def test_an_evolution_that_does_not_commute_is_its_product_formula():
     ids=lambda gate: getattr(gate, "name", ""),
 )
 def test_wide_gates_are_opened_or_held_by_their_targets(gate, most):
-    """Nine qubits: no matrix of 512 x 512, and the same values."""
+    """Nine qubits: no gate is read as a matrix of 512 x 512, and the values are the same."""
     step = around(gate, 9)
     program, angles = StepProgram(step), random_angles(step, 1, 1, seed=1)
     assert len([op for op in program.ops if len(op.qubits) > 1 or op.family is not None]) <= most
