@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from .checks import check_instance, check_integer, check_real, check_tensor, torch_generator
+from .checks import check_instance, check_integer, check_real, check_tensor, shown, torch_generator
 from .tasks import Task
 from .training import cosine
 
@@ -20,6 +20,8 @@ FIRST = 5
 """Batches that fill the moments before the first update."""
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train_features(
     features: Callable[[torch.Tensor], torch.Tensor], weights: Sequence[torch.Tensor], task: Task, *,
     rate: float, updates: int, penalty: float = 1e-7, noise: float = 0.0, batch: int = 256,
@@ -41,8 +43,8 @@ def train_features(
     x, y = task.train[0], task.train[1][:, task.lags - 1 :]
     moments, losses = None, []
     for k in range(-FIRST, updates):
-        rows = torch.randint(len(x), (batch,), generator=generator)
-        noisy = x[rows] + noise * torch.randn(x[rows].shape, generator=generator, dtype=x.dtype)
+        rows = torch.randint(len(x), (batch,), generator=generator, device=generator.device).to(x.device)
+        noisy = x[rows] + noise * _normal(x[rows], generator)
         seen, target = _with_inputs(features, noisy)[:, task.lags - 1 :].flatten(0, 1), y[rows].flatten(0, 1)
         moments = _updated(moments, seen.detach(), target)
         if k < 0:
@@ -56,6 +58,8 @@ def train_features(
     return losses
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def train_in_loop(
     advance: Callable[[torch.Tensor], torch.Tensor], weights: Sequence[torch.Tensor], series: torch.Tensor, *,
     steps: int, horizon: int, rate: float, updates: int, noise: float = 0.0, batch: int = 32,
@@ -80,10 +84,12 @@ def train_in_loop(
     losses = []
     for k in range(updates):
         optimizer.param_groups[0]["lr"] = rate * cosine(k / updates)
-        trajectory = torch.randint(len(series), (batch, 1), generator=generator)
-        time = torch.randint(series.shape[1] - length + 1, (batch, 1), generator=generator) + torch.arange(length)
-        pieces = series[trajectory, time]
-        kick = noise * torch.randn(pieces[:, :steps].shape, generator=generator, dtype=series.dtype)
+        place = {"generator": generator, "device": generator.device}
+        trajectory = torch.randint(len(series), (batch, 1), **place)
+        time = torch.randint(series.shape[1] - length + 1, (batch, 1), **place)
+        time = time + torch.arange(length, device=time.device)
+        pieces = series[trajectory.to(series.device), time.to(series.device)]
+        kick = noise * _normal(pieces[:, :steps], generator)
         loss = loop_loss(advance, pieces[:, :steps] + kick, pieces[:, steps:], unit)
         optimizer.zero_grad()
         loss.backward()
@@ -100,7 +106,7 @@ def loop_loss(
     check_tensor("history", history, ("n", "steps", *history.shape[2:]))
     total = 0.0
     for k in range(truth.shape[1]):
-        new = advance(history)
+        new = _shaped("advance", advance(history), truth[:, k].shape)
         total = total + ((new - truth[:, k]) * unit).square().mean()
         history = torch.cat([history[:, 1:], new[:, None]], dim=1)
     return total / truth.shape[1]
@@ -111,7 +117,7 @@ def ridge_readout(rows: torch.Tensor, target: torch.Tensor, penalty: float) -> t
     mean, size = rows.mean(0), rows.std(0)
     size = torch.where(size > 1e-12 * rows.abs().max(), size, 1.0)
     scaled, middle = (rows - mean) / size, target.mean(0)
-    gram = scaled.T @ scaled / len(rows) + penalty * torch.eye(rows.shape[1], dtype=rows.dtype)
+    gram = scaled.T @ scaled / len(rows) + penalty * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
     weights = torch.linalg.solve(gram, scaled.T @ (target - middle) / len(rows)) / size[:, None]
     return weights.T, middle - mean @ weights
 
@@ -127,7 +133,23 @@ def whitening(features: torch.Tensor, penalty: float = 1e-9) -> torch.Tensor:
 
 def _with_inputs(features: Callable, x: torch.Tensor) -> torch.Tensor:
     """Features, the inputs and 1: (n, steps, k + inputs + 1)."""
-    return torch.cat([features(x), x, torch.ones_like(x[..., :1])], dim=-1)
+    found = _shaped("features", features(x), (*x.shape[:2], None))
+    return torch.cat([found, x, torch.ones_like(x[..., :1])], dim=-1)
+
+
+def _shaped(name: str, answer: torch.Tensor, shape: tuple) -> torch.Tensor:
+    """What a caller's function returned, if it is a tensor of that shape (None: any size)."""
+    came = tuple(answer.shape) if isinstance(answer, torch.Tensor) else shown(answer)
+    fits = isinstance(came, tuple) and len(came) == len(shape)
+    if not fits or any(want not in (None, got) for got, want in zip(came, shape)):
+        raise ValueError(f"{name} must return a tensor of shape {tuple(shape)}; got {came}")
+    return answer
+
+
+def _normal(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Standard normal numbers of the shape, dtype and device of ``like``."""
+    drawn = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
+    return drawn.to(like.device)
 
 
 def _updated(moments: tuple | None, rows: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -139,7 +161,7 @@ def _updated(moments: tuple | None, rows: torch.Tensor, target: torch.Tensor) ->
 def _readout(gram: torch.Tensor, right: torch.Tensor, penalty: float) -> torch.Tensor:
     """Ridge regression for features of unit mean square."""
     size = gram.diagonal().clamp_min(1e-12 * gram.diagonal().max()).sqrt()
-    scaled = gram / size / size[:, None] + penalty * torch.eye(len(gram), dtype=gram.dtype)
+    scaled = gram / size / size[:, None] + penalty * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     return torch.linalg.solve(scaled, right / size[:, None]) / size[:, None]
 
 

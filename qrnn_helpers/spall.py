@@ -92,8 +92,11 @@ class SPSAOptimizer(torch.optim.Optimizer):
             slopes, loss = self._estimate(closure, weights, start)
             for (group, weight), old, slope in zip(weights, start, slopes):
                 weight.copy_(old - self._gains(group)[0] * slope)
+                if not bool(torch.isfinite(weight).all()):
+                    words = f"lead to weights that {weight.dtype} holds; got a loss of {loss:g} and lr {group['lr']:g}"
+                    raise ValueError(f"closure's losses must {words}: the weights are as before the step")
         self.k += 1
-        return torch.tensor(loss, dtype=torch.float64)
+        return torch.tensor(loss, dtype=torch.float64, device="cpu")
 
     def _estimate(self, closure: Callable, weights: list, start: list) -> tuple[list[torch.Tensor], float]:
         """The slope of every weight, and the mean of the losses; leaves the weights displaced."""
@@ -109,7 +112,8 @@ class SPSAOptimizer(torch.optim.Optimizer):
             for (group, _), slope, sign in zip(weights, slopes, signs):
                 slope += (pair[0] - pair[1]) / (2 * self._gains(group)[1] * self.directions) * sign
             losses += pair
-        return slopes, math.fsum(losses) / len(losses)
+        share = 2.0 ** -len(losses).bit_length()  # a power of two: the sum of huge losses is as exact as any
+        return slopes, math.fsum(share * loss for loss in losses) / len(losses) / share
 
     def _check_moves(self, weights: list, start: list) -> None:
         """Refuse a c_k that rounding swallows at every weight of its group: the slope would be a silent zero."""
@@ -230,6 +234,9 @@ def _loss(closure: Callable) -> float:
     if isinstance(loss, torch.Tensor) and loss.numel() == 1 and not loss.is_complex():
         loss = loss.item()
     check_instance("closure's loss", loss, numbers.Real, "a real number or a tensor that holds one")
-    if not math.isfinite(loss):
-        raise ValueError(f"closure must return a finite loss; got {loss}: the weights are as before the step")
-    return float(loss)
+    try:
+        return check_real("closure's loss", loss)
+    except ValueError as error:
+        raise ValueError(
+            f"closure must return a finite loss; got {shown(loss)}: the weights are as before the step"
+        ) from error

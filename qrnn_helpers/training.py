@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from numbers import Real
 
 import pandas as pd
 import torch
@@ -15,6 +17,7 @@ from tqdm.auto import tqdm
 
 from .checks import check_instance, check_integer, check_real, check_tensor, shown, torch_generator
 from .cost import CostLedger
+from .layer import QuantumRecurrentLayer
 from .limits import check_bytes
 from .metrics import nrmse
 
@@ -25,7 +28,8 @@ __all__ = ["Budget", "cosine", "fit"]
 class Budget:
     """What training may spend: optimiser steps, circuits, shots; None means no limit.
 
-    A step that would exceed any limit is not begun.
+    A step that would exceed any limit is not begun.  Circuits and shots are those of all quantum layers inside the
+    model, as their ledgers book them.
     """
 
     steps: int | None = None
@@ -51,6 +55,7 @@ def cosine(fraction: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
 
 
+@torch.inference_mode(False)  # wherever it is called: updates need gradients
 def fit(
     model: nn.Module,
     train: Dataset | tuple,
@@ -69,17 +74,24 @@ def fit(
     """Train ``model`` on mean squared error after the first ``washout`` steps; returns the curve.
 
     ``train`` and ``validation`` are pairs (x, y) of shape (windows, time, features), or datasets of such
-    pairs; ``model(x)`` returns (y, state).  Each of the optimiser's learning rates is multiplied by
-    ``schedule(spent fraction of the budget)``.  The validation NRMSE, over the last ``scored_steps``
-    outputs (default: all after the washout), is computed about ``validations`` times and after the last
-    step, with the model's own backend; its circuits are booked on the ledger's scope "validation".
+    pairs; ``model(x)`` returns (y, state).  What a batch needs goes to the device of the model's weights.  Each
+    of the optimiser's learning rates is multiplied by ``schedule(spent fraction of the budget)``.  The validation
+    NRMSE, over the last ``scored_steps`` outputs (default: all after the washout), is computed about
+    ``validations`` times and after the last step, with the model's own backends; its circuits are booked on the
+    ledgers' scope "validation".
 
-    An optimiser that has ``evaluations`` (`SPSAOptimizer`) gets losses alone: it evaluates the model that
-    often an update, and an update then takes batch_size * evaluations circuits.
+    Updates leave every module in the mode it comes in, so call ``model.train()`` for dropout and batch statistics;
+    dropout draws from torch's global generator.  Scores are taken in eval mode; modes and buffers are then as before.
+
+    An optimiser may call its closure several times a step (LBFGS).  A call that would exceed the budget is not made:
+    the step, and training with it, ends there, on those weights of it whose loss was the smallest, the optimiser's
+    state as before the step.  One that has ``evaluations`` (`SPSAOptimizer`) gets losses alone: it evaluates the
+    model that often an update, which then takes batch_size * evaluations circuits of each layer.
 
     Columns, a row an update: ``step, circuits, shots, seconds, rate, train_loss, validation_nrmse`` (NaN
-    where it was not computed); ``train_loss`` is what the optimiser's step returns, with gradients the
-    loss before the update.  ``seed`` draws the batches: without replacement, epoch by epoch.
+    where it was not computed); circuits, shots and seconds are sums over all quantum layers in the model;
+    ``train_loss`` is what the optimiser's step returns, with gradients the loss before the update.  ``seed``
+    draws the batches: without replacement, epoch by epoch.
     """
     _check_objects(model, optimizer, budget, progress, schedule)
     x, y = _pair("train", train)
@@ -89,23 +101,35 @@ def fit(
     scored = check_integer("scored_steps", scored_steps, minimum=1, maximum=x.shape[1])
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
     validations = min(check_integer("validations", validations, minimum=1), 10**9)
-    spending = _Spending(model, budget, batch_size, x.shape[1], getattr(optimizer, "evaluations", None))
     batches = _batches(len(x), batch_size, torch_generator(seed))
     rows, scores = [], 0
-    with _scheduled(optimizer, schedule) as set_rates, _bar(progress) as bar:
+    with (
+        _Spending(model, budget, getattr(optimizer, "evaluations", None)) as spending,
+        _scheduled(optimizer, schedule) as set_rates,
+        _bar(progress) as bar,
+    ):
         while spending.allows_another():
             begun = spending.fraction()
             rate = set_rates(begun)
-            batch = next(batches)
-            loss = _update(model, optimizer, x[batch], y[batch], washout)
+            batch = next(batches).to(x.device)
+            loss = _update(model, optimizer, x[batch], y[batch.to(y.device)], washout, spending)
+            if loss is None:
+                break
             spending.steps += 1
+            if not spending.fraction():
+                raise ValueError(f"budget must be in steps for a model that runs no circuits in training; got {budget}")
             score = math.nan
-            if spending.fraction() * validations >= scores + 1 or not spending.allows_another():
+            if spending.fraction() * validations >= scores + 1:
                 scores = int(spending.fraction() * validations)
-                score = _score(model, *held_out, scored, spending.ledger)
+                score = _score(model, *held_out, scored, spending.ledgers)
                 bar.set_postfix(loss=loss, validation_nrmse=score, refresh=False)
             rows.append({**spending.row(), "rate": rate, "train_loss": loss, "validation_nrmse": score})
             bar.update(spending.fraction() - begun)
+        if not rows:
+            words = f"one step, which takes {spending.step_circuits} circuits or more"
+            raise ValueError(f"budget must allow {words}; got {budget}")
+        if math.isnan(rows[-1]["validation_nrmse"]):
+            rows[-1]["validation_nrmse"] = _score(model, *held_out, scored, spending.ledgers)
     return pd.DataFrame(rows)
 
 
@@ -120,6 +144,10 @@ def _check_objects(model, optimizer, budget, progress, schedule) -> None:
     own = {id(weight) for weight in model.parameters() if weight.requires_grad}
     if not any(id(weight) in own for group in optimizer.param_groups for weight in group["params"]):
         raise ValueError(f"optimizer must hold a trainable weight of the model; got none of its {len(own)}")
+    if any(weight.is_meta or weight.is_inference() for weight in model.parameters()):
+        raise ValueError("model must hold weights with values, made outside inference mode; got others")
+    if any("lr" not in group for group in optimizer.param_groups):
+        raise ValueError('optimizer must have a learning rate "lr" in every group; got a group without')
 
 
 def _bar(progress: bool) -> tqdm:
@@ -136,7 +164,7 @@ def _scheduled(optimizer: torch.optim.Optimizer, schedule: Callable[[float], flo
         factor = 1.0 if schedule is None else check_real("schedule's factor", schedule(fraction), minimum=0.0)
         for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate * factor
-        return optimizer.param_groups[0]["lr"]
+        return float(optimizer.param_groups[0]["lr"])
 
     try:
         yield set_rates
@@ -145,70 +173,151 @@ def _scheduled(optimizer: torch.optim.Optimizer, schedule: Callable[[float], flo
             group["lr"] = rate
 
 
-class _Spending:
-    """What this training has spent so far, and whether another step fits the budget."""
+class _Over(Exception):
+    """Circuits that the budget does not allow were about to be run."""
 
-    def __init__(self, model: nn.Module, budget: Budget, batch_size: int, time_steps: int, evaluations: int | None):
-        layer = getattr(model, "layer", None)
-        layer = layer if hasattr(layer, "update_circuits") else None
-        self.ledger: CostLedger = getattr(layer, "cost", None) or CostLedger()
-        self.budget, self.steps = budget, 0
-        if layer is None:
-            self.next_circuits = 0
-        elif evaluations is None:
-            self.next_circuits = layer.update_circuits(batch_size, time_steps)
-        else:  # forward passes alone
-            self.next_circuits = batch_size * evaluations
-        self.shots_each = layer.backend.shots if layer is not None else 0
-        if budget.circuits is not None and layer is None:
+
+class _Spending:
+    """What training has spent so far on all quantum layers of a model, and whether more fits the budget.
+
+    Every call of a layer says, before it runs, what it and its gradient will take at most: however often a model
+    calls its layers, and with whatever batches, nothing is begun that would exceed the budget.  What was spent is
+    read off the ledgers, each counted once.
+    """
+
+    def __init__(self, model: nn.Module, budget: Budget, evaluations: int | None):
+        self.layers = [module for module in model.modules() if isinstance(module, QuantumRecurrentLayer)]
+        self.ledgers = list({id(layer.cost): layer.cost for layer in self.layers}.values())
+        self.budget, self.evaluations, self.steps = budget, evaluations, 0
+        self.limited = budget.circuits is not None or budget.shots is not None
+        self.spent, self.each = [0, 0, 0.0], [0, 0]  # circuits, shots, seconds; the most of one call of the closure
+        self.planned: list[int] | None = None
+        self.calls = 0  # of the closure, the most in a step
+        if budget.circuits is not None and not self.layers:
             raise ValueError(f"budget must be in steps for a model without a quantum layer; got {budget}")
-        if budget.shots is not None and not self.shots_each:
+        if budget.shots is not None and not any(layer.backend.shots for layer in self.layers):
             raise ValueError(f"budget must not be in shots on a backend that draws none; got {budget}")
-        self.start = (self.ledger.circuits, self.ledger.shots, self.ledger.seconds)
-        if not self.allows_another():
-            raise ValueError(f"budget must allow one step, which takes {self.next_circuits} circuits; got {budget}")
+
+    def __enter__(self) -> _Spending:
+        self.hooks = [layer.register_forward_pre_hook(self._plan, with_kwargs=True) for layer in self.layers]
+        return self
+
+    def __exit__(self, *error) -> None:
+        for hook in self.hooks:
+            hook.remove()
 
     def row(self) -> dict:
-        spent = (self.ledger.circuits, self.ledger.shots, self.ledger.seconds)
-        circuits, shots, seconds = (now - start for now, start in zip(spent, self.start))
-        return {"step": self.steps, "circuits": circuits, "shots": shots, "seconds": seconds}
+        return {"step": self.steps, **dict(zip(("circuits", "shots", "seconds"), self.spent))}
 
     def fraction(self) -> float:
-        row = self.row()
-        return self.budget.fraction(self.steps, row["circuits"], row["shots"])
+        return self.budget.fraction(self.steps, *self.spent[:2])
 
     def allows_another(self) -> bool:
-        row = self.row()
-        circuits = row["circuits"] + self.next_circuits
-        shots = row["shots"] + self.next_circuits * self.shots_each
+        return self._allows(self.each, 0)
+
+    @property
+    def step_circuits(self) -> int:
+        """Circuits of a step, as far as they are known."""
+        return self.each[0] * (self.evaluations or 1)
+
+    @contextmanager
+    def evaluation(self, number: int) -> Iterator[None]:
+        """One call of the closure, the ``number``-th of its step from 0 on."""
+        if not self._allows(self.each, number):
+            raise _Over
+        self.planned, self.number, before = [0, 0], number, self._booked()
+        try:
+            yield
+        finally:
+            now = self._booked()
+            taken = [after - start for after, start in zip(now, before)]
+            self.spent = [sum(pair) for pair in zip(self.spent, taken)]
+            self.each = [max(three) for three in zip(self.each, self.planned, taken)]
+            self.planned = None
+
+    def _plan(self, layer: QuantumRecurrentLayer, args: tuple, kwargs: dict) -> None:
+        """What a call of a layer will take, its gradient included; what is no angles the layer refuses itself."""
+        angles = args[0] if args else kwargs.get("angles")
+        if self.planned is None or not (isinstance(angles, torch.Tensor) and angles.dim() == 3 and angles.numel()):
+            return
+        batch, time_steps, _ = angles.shape
+        circuits = layer.update_circuits(batch, time_steps) if torch.is_grad_enabled() else batch
+        self.planned[0] += circuits
+        self.planned[1] += circuits * layer.backend.shots
+        if not self._allows(self.planned, self.number):
+            raise _Over
+
+    def _allows(self, each: list[int], number: int) -> bool:
+        """Whether the rest of a step fits, from call ``number`` of the closure on, if each call takes as much."""
+        left = max(1, (self.evaluations or 1) - number)
+        circuits, shots = (spent + one * left for spent, one in zip(self.spent, each))
         return self.budget.fraction(self.steps + 1, circuits, shots) <= 1
+
+    def _booked(self) -> list:
+        """Circuits, shots, seconds on all ledgers, in whatever scope."""
+        totals = [ledger.total() for ledger in self.ledgers]
+        return [sum(getattr(total, name) for total in totals) for name in ("circuits", "shots", "seconds")]
 
 
 def _update(
-    model: nn.Module, optimizer: torch.optim.Optimizer, x: torch.Tensor, y: torch.Tensor, washout: int
-) -> float:
-    """One optimiser step; returns the loss that it reports."""
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    washout: int,
+    spending: _Spending,
+) -> float | None:
+    """One optimiser step; returns the loss that it reports, or None if the budget does not allow it."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    start, losses, best = _clones(weights) if spending.limited else [], [], []
+    # A step can only be cut short between two calls: one call a step, and there is nothing to give back.
+    several = spending.limited and spending.evaluations is None and spending.calls != 1
+    state = {weight: deepcopy(own) for weight, own in optimizer.state.items()} if several else None
 
     def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = nn.functional.mse_loss(_outputs(model, "train", x, y)[:, washout:], y[:, washout:])
-        if torch.is_grad_enabled():  # torch's optimisers enable it; SPSAOptimizer asks for the loss alone
-            if not loss.requires_grad:
-                raise ValueError("model must return outputs that depend on its weights; got some that do not")
-            loss.backward()
+        slopes = torch.is_grad_enabled()  # torch's optimisers enable it; SPSAOptimizer asks for the loss alone
+        with spending.evaluation(len(losses)):
+            optimizer.zero_grad()
+            outputs = _outputs(model, "train", x, y)
+            loss = nn.functional.mse_loss(outputs[:, washout:], y[:, washout:].to(outputs.device))
+            value = float(loss.detach())
+            if not math.isfinite(value) and not (slopes and losses):  # a line search may find its way back
+                words = "train y is too large, the optimizer's rate too high, or the model diverges by itself"
+                raise ValueError(f"train must lead to finite losses; got {value}: {words}")
+            if slopes:
+                if not loss.requires_grad:
+                    raise ValueError("model must return outputs that depend on its weights; got some that do not")
+                loss.backward()
+        if spending.limited and slopes and value < min(losses, default=math.inf):
+            best[:] = _clones(weights)
+        losses.append(value)
         return loss
 
-    loss = float(optimizer.step(closure).detach())
-    if not math.isfinite(loss):
-        words = "train y is too large, the optimizer's rate too high, or the model diverges by itself"
-        raise ValueError(f"train must lead to finite losses; got {loss}: {words}")
-    return loss
+    try:
+        answer = optimizer.step(closure)
+    except _Over:
+        with torch.no_grad():
+            for weight, old in zip(weights, best or start):
+                weight.copy_(old)
+        if state is not None:
+            optimizer.state.clear()
+            optimizer.state.update(state)
+        return losses[0] if best else None
+    if not losses:
+        raise ValueError(f"optimizer must call its closure; got a {type(optimizer).__name__} that did not")
+    spending.calls = max(spending.calls, len(losses))
+    answer = answer.item() if isinstance(answer, torch.Tensor) and answer.numel() == 1 else answer
+    return float(answer) if isinstance(answer, Real) else losses[0]
+
+
+def _clones(weights: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [weight.detach().clone() for weight in weights]
 
 
 def _outputs(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """The model's outputs for the part of that name, if they have the shape of its y."""
     try:
-        answer = model(x)
+        answer = model(x.to(next(model.parameters()).device))
     except (TypeError, ValueError, NotImplementedError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"model must take {name} x, here {x.dtype} of shape {tuple(x.shape)}: {error}") from error
@@ -220,22 +329,39 @@ def _outputs(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> t
 
 
 @torch.no_grad()
-def _score(model: nn.Module, x: torch.Tensor, y: torch.Tensor, scored: int, ledger: CostLedger) -> float:
-    """NRMSE over the last outputs, booked apart from training."""
-    with ledger.scope("validation"):
+def _score(model: nn.Module, x: torch.Tensor, y: torch.Tensor, scored: int, ledgers: list[CostLedger]) -> float:
+    """NRMSE over the last outputs, in eval mode, booked apart from training."""
+    with _as_it_was(model), ExitStack() as scopes:
+        for ledger in ledgers:
+            scopes.enter_context(ledger.scope("validation"))
+        model.eval()
         outputs = _outputs(model, "validation", x, y)[:, -scored:]
     try:
-        return nrmse(outputs, y[:, -scored:])
+        return nrmse(outputs.double(), y[:, -scored:].double())  # NumPy knows no bfloat16
     except ValueError as error:
         raise ValueError(f"validation must be scored against the model's outputs: {error}") from error
 
 
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Afterwards every module is in its own mode again, and every buffer holds what it held."""
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(module, *own, own[1].clone()) for module in modes for own in module.named_buffers(recurse=False)]
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for module, name, buffer, old in buffers:
+            setattr(module, name, buffer.copy_(old))
+
+
 def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
     """Endless batches of indices: one shuffled epoch after another, joined without a gap."""
-    waiting = torch.empty(0, dtype=torch.int64)
+    waiting = torch.empty(0, dtype=torch.int64, device=generator.device)
     while True:
         while len(waiting) < batch_size:
-            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
+            waiting = torch.cat([waiting, torch.randperm(count, generator=generator, device=generator.device)])
         yield waiting[:batch_size]
         waiting = waiting[batch_size:]
 

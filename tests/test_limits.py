@@ -145,12 +145,12 @@ def test_the_noise_of_all_steps_together_is_drawn_in_portions_and_foreseen(
     program = StepProgram(rotation_step(*qubits))
     gates = program.gate_angles(random_angles(program.step, batch, time_steps, seed=1))
     weights = torch.rand(batch, time_steps, 2**program.readout, generator=torch.Generator().manual_seed(2))
-    each, found = moment_bytes(program, time_steps, dtype), []
+    each, found, foreseen = moment_bytes(program, time_steps, dtype), [], []
+    for module in (backends, moments):
+        monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append(needed))
     for together in (1, 3, batch):
-        foreseen = []
+        foreseen.clear()
         monkeypatch.setattr(moments, "PORTION", together * each)
-        for module in (backends, moments):
-            monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append(needed))
         with torch.no_grad(), Peak() as peak:
             found.append(MomentBackend(50, seed=1, dtype=dtype).values(program, gates, weights.double()))
         assert peak.most <= max(foreseen) <= 3 * peak.most

@@ -87,6 +87,45 @@ def test_a_loop_is_trained_by_all_of_its_steps():
     assert float(loop_loss(turn, pieces[:, :2], pieces[:, 2:7])) < 1e-12 < float(exact.detach())
 
 
+def turned(setting):
+    """Losses of both kinds of training in that surrounding."""
+    angle, weight = torch.zeros(1, **DOUBLE, requires_grad=True), torch.ones(2, **DOUBLE, requires_grad=True)
+    data, x = rotations(), torch.ones(9, 4, 2, **DOUBLE).cumsum(1)
+    task = Task((x, x[..., :1]), (x, x[..., :1]), (x, x[..., :1]), washout=0)
+
+    def turn(history):
+        x, y = history[:, -1].unbind(-1)
+        return torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos()], dim=-1)
+
+    with setting:
+        losses = train_in_loop(turn, [angle], data, steps=1, horizon=2, rate=0.05, updates=3, noise=0.01, seed=0)
+        return losses + train_features(
+            lambda x: (weight * x).sin(), [weight], task, rate=0.1, updates=3, batch=4, noise=0.1, seed=0
+        )
+
+
+AROUND = ["no_grad", "inference_mode", "device"]
+
+
+@pytest.mark.parametrize("setting", [torch.no_grad(), torch.inference_mode(), torch.device("meta")], ids=AROUND)
+def test_what_is_set_around_training_changes_nothing(setting):
+    assert turned(setting) == turned(torch.enable_grad())
+
+
+@pytest.mark.parametrize(
+    "answer", [None, torch.ones(32, **DOUBLE), torch.ones(32, 1, **DOUBLE)], ids=["None", "(n,)", "(n, 1)"]
+)
+def test_wrong_answers_of_the_callers_functions_are_named(answer):
+    """(n,) for (n, 2) would be spread over all pairs in silence."""
+    weight = torch.ones(1, requires_grad=True)
+    with pytest.raises(ValueError, match=r"advance must return a tensor of shape \(32, 2\); got"):
+        train_in_loop(lambda _: answer, [weight], rotations(), steps=1, horizon=2, rate=0.1, updates=1)
+    x = torch.ones(9, 4, 2, **DOUBLE)
+    task = Task((x, x[..., :1]), (x, x[..., :1]), (x, x[..., :1]), washout=0)
+    with pytest.raises(ValueError, match=r"features must return a tensor of shape \(256, 4, None\); got"):
+        train_features(lambda _: answer, [weight], task, rate=0.1, updates=1)
+
+
 def test_whitened_features_have_unit_covariance():
     x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0), **DOUBLE) @ torch.diag(
         torch.tensor([1e3, 1, 1e-2, 1], **DOUBLE)

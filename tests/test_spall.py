@@ -247,7 +247,7 @@ def test_a_rate_of_zero_leaves_the_weights_to_the_bit():
 
 
 @pytest.mark.parametrize(
-    ("answer", "came"), [(None, "NoneType"), ("0.1", "str"), (torch.ones(2), "Tensor"), (1j, "complex")]
+    ("answer", "came"), [(None, "NoneType"), ("0.1", "str"), (torch.ones(2), "Tensor"), (1j, "complex"), (True, "bool")]
 )
 def test_a_closure_must_return_its_loss(answer, came):
     loss = Quadratic()
@@ -391,3 +391,46 @@ def test_a_wrong_group_or_closure_leaves_the_optimiser_usable():
             optimizer.step(nothing)
     optimizer.step(loss)
     assert len(optimizer.param_groups) == 1 and optimizer.k == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    "losses",
+    [(INF, 0), (0, -INF), (NAN, 0), (10**400, 0), (1e308, -1e308), (1e300, 0)],
+    ids=["inf", "-inf", "nan", "no float", "far apart", "steep"],
+)
+def test_losses_that_no_step_can_follow_are_named_before_a_weight_moves(losses, dtype):
+    """Infinite ones, and finite ones whose difference, or slope, or step is not."""
+    weight = torch.nn.Parameter(torch.ones(3, dtype=dtype))
+    optimizer, answers = SPSAOptimizer([weight], lr=1e9, c=0.1, seed=1), iter([*losses, 1.0, 2.0])
+    with pytest.raises(ValueError, match="closure.*: the weights are as before the step"):
+        optimizer.step(lambda: next(answers))
+    assert weight.tolist() == [1, 1, 1] and optimizer.k == 0
+    for group in optimizer.param_groups:
+        group["lr"] = 0.1
+    optimizer.step(lambda: next(answers))
+    twin = torch.nn.Parameter(torch.ones(3, dtype=dtype))
+    again = iter([1.0, 2.0])
+    SPSAOptimizer([twin], lr=0.1, c=0.1, seed=1).step(lambda: next(again))
+    assert torch.equal(weight, twin) and weight.tolist() != [1, 1, 1]
+
+
+def test_the_mean_of_huge_losses_is_what_it_is():
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = SPSAOptimizer([weight], lr=0.1, c=0.1, seed=1, directions=3)
+    assert optimizer.step(lambda: 1.5e308).item() == 1.5e308
+
+
+def test_default_dtype_and_device_change_nothing():
+    found = []
+    for device, dtype in (("cpu", torch.float32), ("meta", torch.float16)):
+        weight = torch.nn.Parameter(torch.ones(3, dtype=torch.float64))
+        optimizer, losses = SPSAOptimizer([weight], lr=0.1, c=0.1, seed=1, directions=2), iter([1.0, 2.0, 4.0, 3.0])
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device(device):
+                loss = optimizer.step(lambda given=losses: next(given))
+        finally:
+            torch.set_default_dtype(torch.float32)
+        found.append([loss.item(), *weight.tolist()])
+    assert found[0] == found[1]
