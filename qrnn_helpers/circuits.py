@@ -157,6 +157,8 @@ def check_step(step: QuantumCircuit) -> tuple[list[int], list[int]]:
         raise ValueError(f"step: got quantum registers {names}; allowed are exactly 'memory' and 'readout'")
     if step.num_clbits or step.cregs:
         raise ValueError(f"step: got {step.num_clbits} classical bits; a step circuit has none (unroll measures)")
+    if variables := [v.name for v in (*step.iter_vars(), *step.iter_stretches())]:
+        raise ValueError(f"step: got the run-time variables {shown(variables)}; a step circuit has Parameters only")
     places = [[step.find_bit(q).index for q in r] for r in sorted(step.qregs, key=lambda r: r.name)]
     if not all(places):
         raise ValueError("step: got an empty register; memory and readout need one qubit each at least")

@@ -9,17 +9,19 @@ targets is read.  What is neither constant nor such a family is replaced by its 
 from __future__ import annotations
 
 import numbers
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import (
     AnnotatedOperation,
+    Barrier,
     ControlFlowOp,
     ControlledGate,
     ControlModifier,
+    Delay,
     Gate,
     Instruction,
     InverseModifier,
@@ -36,13 +38,16 @@ from qiskit.circuit.library import (
     RYGate,
     UGate,
     UnitaryGate,
+    get_standard_gate_name_mapping,
 )
 from qiskit.exceptions import QiskitError
 from qiskit.quantum_info import Operator
 from qiskit.synthesis import synth_permutation_basic
 from scipy.linalg import schur
 
-__all__ = ["Family", "Op", "ShiftRule", "read"]
+from .checks import shown
+
+__all__ = ["Family", "Op", "Placed", "ShiftRule", "read"]
 
 LARGEST_COUNT = 64
 """Frequencies that a shift rule may have: it runs two circuits for each."""
@@ -52,6 +57,14 @@ WIDEST = 6
 
 SUB_CIRCUITS = (Gate, Instruction)
 """What `QuantumCircuit.to_gate` and `to_instruction` make: always opened."""
+
+TAKEN_NAMES = {
+    *get_standard_gate_name_mapping(),
+    *("annotated", "barrier", "diagonal", "initialize", "kraus", "mcphase", "mcx", "multiplexer", "pauli", "unitary"),
+    *("box", "break_loop", "continue_loop", "for_loop", "if_else", "store", "switch_case", "while_loop"),
+    *("jump", "mark", "qerror_loc", "quantum_channel", "roerror", "superop"),
+}
+"""Names that Qiskit's passes and Aer take for gates and instructions of their own."""
 
 
 @dataclass(frozen=True)
@@ -142,30 +155,83 @@ class Op:
         return gate.control(len(self.bits), ctrl_state=state, annotated=self.family is None)
 
 
-def read(circuit: QuantumCircuit) -> list[Op]:
-    """The circuit's gates in order, those with an angle numbered."""
-    ops, count = [], 0
-    for op in _flatten(circuit, range(circuit.num_qubits)):
-        if op.family is not None:
-            op = Op(op.gate, op.qubits, op.bits, None, op.family, op.expression, op.slot, count)
-            count += 1
-        ops.append(op)
-    return ops
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """An instruction as a device runs it, and the ``ops`` that it comes to: three for U(a, b, c), none for a barrier.
+
+    ``operation`` acts on ``qubits``, and the angles of the ops stand in its parameters ``slots``, in the order of the
+    ops; without an ``operation`` there is one op, which writes itself out.
+    """
+
+    ops: tuple[Op, ...]
+    qubits: tuple[int, ...]
+    operation: Operation | None = None
+    slots: tuple[int, ...] = ()
+
+    def with_angles(self, angles: Sequence[Parameter]) -> Operation:
+        """The Qiskit instruction, each of its angles replaced by that of the op's occurrence."""
+        own = [angles[op.occurrence] for op in self.ops if op.family is not None]
+        if self.operation is None:
+            return self.ops[0].with_angle(own[0] if own else None)
+        return _with_angles(self.operation, dict(zip(self.slots, own))) if own else self.operation
+
+
+def read(circuit: QuantumCircuit) -> list[Placed]:
+    """The circuit's instructions in order, the ops that have an angle numbered."""
+    found, count = [], 0
+    for placed in _flatten(circuit, range(circuit.num_qubits)):
+        ops = []
+        for op in placed.ops:
+            ops.append(op if op.family is None else replace(op, occurrence=count))
+            count += op.family is not None
+        found.append(replace(placed, ops=tuple(ops)))
+    return found
 
 
 # In what follows the first len(bits) of ``qubits`` are controls that hold ``bits``.
 
 
-def _flatten(circuit: QuantumCircuit, places: Iterable[int], controls: tuple = (), bits: tuple = ()) -> list[Op]:
-    """The ops of a circuit that lies on ``places``."""
-    places, ops = tuple(places), []
+def _flatten(circuit: QuantumCircuit, places: Iterable[int], controls: tuple = (), bits: tuple = ()) -> list[Placed]:
+    """The instructions of a circuit that lies on ``places``."""
+    places, found = tuple(places), []
     for instruction in circuit.data:
-        _check_numbers(instruction.operation)
+        operation = _by_class(instruction.operation)
+        _check_numbers(operation)
         qubits = tuple(places[circuit.find_bit(q).index] for q in instruction.qubits)
-        ops += _read(instruction.operation, controls + qubits, bits)
+        parts = _read(operation, controls + qubits, bits)
+        found += parts if bits else _as_drawn(operation, qubits, parts)
     if bits:  # a phase that is global in the circuit is none beside the controls
-        ops += _read(GlobalPhaseGate(circuit.global_phase), controls, bits)
-    return ops
+        found += _read(GlobalPhaseGate(circuit.global_phase), controls, bits)
+    return found
+
+
+def _by_class(gate: Operation) -> Operation:
+    """The gate, under a name of its own if it only bears that of another: passes and simulators go by the name."""
+    made = type(gate) in (*SUB_CIRCUITS, ControlledGate) or not _home(gate).startswith("qiskit")
+    return gate.copy(name=f"own {gate.name}") if made and gate.name in TAKEN_NAMES else gate
+
+
+def _as_drawn(gate: Operation, qubits: tuple[int, ...], parts: list[Placed]) -> list[Placed]:
+    """The gate itself in place of its parts, if it has one parameter for each angle of theirs."""
+    base, slots = gate, _slots(gate)
+    while isinstance(base, AnnotatedOperation) or (isinstance(base, ControlledGate) and not _is_standard(base)):
+        base = base.base_op if isinstance(base, AnnotatedOperation) else base.base_gate
+    if not parts:
+        return parts
+    if not slots:
+        return [Placed(tuple(op for part in parts for op in part.ops), qubits, gate)]
+    plain = len(slots) == 1 and not isinstance(gate, AnnotatedOperation)
+    if plain or not _is_standard(base) or (isinstance(base, UGate) and len(base.params) > 3):  # controlled CU
+        return parts
+    # Which angle is which: ask the same gate with parameters that tell.
+    marks = {Parameter(f"parameter {slot}"): slot for slot in slots}
+    marked = _with_angles(gate, {slot: mark for mark, slot in marks.items()})
+    ops = [op for part in _read(marked, qubits) for op in part.ops]
+    order = [marks.get(op.expression) for op in ops if op.family is not None]
+    if len(order) != len(slots) or set(order) != set(slots):
+        return parts
+    ops = [op if op.family is None else replace(op, expression=gate.params[marks[op.expression]]) for op in ops]
+    return [Placed(tuple(ops), qubits, gate, tuple(order))]
 
 
 def _check_numbers(gate: Operation) -> None:
@@ -174,26 +240,31 @@ def _check_numbers(gate: Operation) -> None:
             raise ValueError(f"step: got gate {gate.name!r} with the angle {number}; allowed are finite ones")
 
 
-def _read(gate: Operation, qubits: tuple[int, ...], bits: tuple[int, ...] = ()) -> list[Op]:
-    """The ops of one gate."""
-    if gate.name in ("barrier", "delay") or (gate.name == "global_phase" and (not bits or gate.params == [0])):
+def _read(gate: Operation, qubits: tuple[int, ...], bits: tuple[int, ...] = ()) -> list[Placed]:
+    """One gate, opened as far as its ops are not known."""
+    if isinstance(gate, Delay) and (_slots(gate) or not isinstance(gate.duration, numbers.Real | ParameterExpression)):
+        raise ValueError(f"step: got a delay of duration {shown(gate.duration)}; allowed are numbers")
+    if isinstance(gate, Barrier | Delay):
+        return [] if bits else [Placed((), qubits, gate)]
+    if isinstance(gate, GlobalPhaseGate) and (not bits or gate.params == [0]):
         return []
     if isinstance(gate, AnnotatedOperation):
         gate, own = _spell_out(gate)
         bits += own
     if isinstance(gate, UGate) and _slots(gate):  # U(theta, phi, lam) = P(phi) RY(theta) P(lam), exactly
         theta, phi, lam = gate.params
-        return [op for part in (PhaseGate(lam), RYGate(theta), PhaseGate(phi)) for op in _read(part, qubits, bits)]
+        parts = PhaseGate(lam), RYGate(theta), PhaseGate(phi)
+        return [placed for part in parts for placed in _read(part, qubits, bits)]
     op = None
     if not isinstance(gate, ControlledGate) or (len(qubits) <= 2 and not bits):
         op = _as_one(gate, qubits, bits)
     if op is None and isinstance(gate, ControlledGate):
         return _read_controlled(gate, qubits, bits)
-    return _open(gate, qubits, bits) if op is None else [op]
+    return _open(gate, qubits, bits) if op is None else [Placed((op,), qubits)]
 
 
-def _read_controlled(gate: ControlledGate, qubits: tuple[int, ...], bits: tuple[int, ...]) -> list[Op]:
-    """The ops of what a controlled gate does to its targets, under its controls."""
+def _read_controlled(gate: ControlledGate, qubits: tuple[int, ...], bits: tuple[int, ...]) -> list[Placed]:
+    """What a controlled gate does to its targets, under its controls."""
     base, outer = gate.base_gate, bits
     bits += _bits(gate.num_ctrl_qubits, gate.ctrl_state)
     if base.num_qubits + gate.num_ctrl_qubits != gate.num_qubits:  # with ancillas
@@ -210,7 +281,7 @@ def _read_controlled(gate: ControlledGate, qubits: tuple[int, ...], bits: tuple[
         up_to_date = definition is not None and list(base.params) == list(definition.parameters)
         return _open(base, qubits, bits) if up_to_date else _open(gate, qubits, outer)
     op = _as_one(base, qubits, bits)
-    return _open(gate, qubits, outer) if op is None else [op]
+    return _open(gate, qubits, outer) if op is None else [Placed((op,), qubits)]
 
 
 def _as_one(gate: Operation, qubits: tuple[int, ...], bits: tuple[int, ...]) -> Op | None:
@@ -229,8 +300,8 @@ def _as_one(gate: Operation, qubits: tuple[int, ...], bits: tuple[int, ...]) -> 
     return Op(gate, qubits, bits, family=family, expression=gate.params[slots[0]], slot=slots[0])
 
 
-def _open(gate: Operation, qubits: tuple[int, ...], bits: tuple[int, ...]) -> list[Op]:
-    """The ops of a gate's definition."""
+def _open(gate: Operation, qubits: tuple[int, ...], bits: tuple[int, ...]) -> list[Placed]:
+    """The instructions of a gate's definition."""
     definition = _definition(gate)
     if definition is None or definition.num_clbits or isinstance(gate, Initialize | ControlFlowOp):
         raise ValueError(
@@ -290,12 +361,16 @@ def _definition(gate: Operation) -> QuantumCircuit | None:
 
 
 def _is_standard(gate: Operation) -> bool:
-    kind = getattr(gate, "base_class", type(gate))  # gates without parameters are singletons of a class of their own
-    return kind.__module__.startswith("qiskit.circuit.library.standard_gates")
+    return _home(gate).startswith("qiskit.circuit.library.standard_gates")
+
+
+def _home(gate: Operation) -> str:
+    """The module that the gate's class is from."""
+    return getattr(gate, "base_class", type(gate)).__module__  # gates without parameters are singletons of a class
 
 
 def _is_unitary(gate: Operation) -> bool:
-    if not isinstance(gate, Gate) and gate.name not in ("unitary", "annotated"):
+    if not isinstance(gate, Gate | AnnotatedOperation):
         return False
     try:
         return Operator(gate).is_unitary()
@@ -349,6 +424,18 @@ def _diagonalise(gate: Operation, slot: int, unit: float) -> Family | None:
 
 
 def _with_angle(gate: Operation, slot: int, angle: float | Parameter) -> Operation:
-    fresh = gate.copy() if isinstance(gate, AnnotatedOperation) else gate.to_mutable()
-    fresh.params = [angle if i == slot else p for i, p in enumerate(gate.params)]
+    return _with_angles(gate, {slot: angle})
+
+
+def _with_angles(gate: Operation, angles: dict[int, float | Parameter]) -> Operation:
+    """A copy of the gate with these parameters (slot: angle) in place of its own."""
+    if isinstance(gate, AnnotatedOperation):
+        return AnnotatedOperation(_with_angles(gate.base_op, angles), gate.modifiers)
+    if type(gate) is ControlledGate:
+        base = _with_angles(gate.base_gate, angles)
+        return base.control(gate.num_ctrl_qubits, gate.label, gate.ctrl_state, annotated=False)
+    fresh = gate.to_mutable()
+    fresh.params = [angles.get(i, p) for i, p in enumerate(gate.params)]
+    if _is_standard(gate):
+        fresh.definition = None  # one that was made before holds the old parameters
     return fresh

@@ -37,7 +37,8 @@ class StepProgram:
     Attributes: ``memory``, ``readout`` (numbers of qubits), ``parameters`` (the P free Parameters in
     Qiskit's order), ``angle_map`` (angles to gate angles; its linear part is ``weights`` (G, P) and ``offsets``
     (G,)), ``rules`` (one `ShiftRule` for each occurrence, made when asked for), ``expanded`` (the step
-    circuit with an independent Parameter for each occurrence: what a sampler runs).
+    circuit with an independent Parameter for each occurrence, in the gates, barriers and delays that it was drawn
+    with: what a sampler runs.  A gate is opened only where one of its parameters goes into several occurrences).
     """
 
     @np.errstate(all="ignore")  # the caller's setting is not for Qiskit's products of small matrix entries
@@ -48,7 +49,8 @@ class StepProgram:
         check_bytes("step", 16 * self.size, f"one isometry on {self.memory} + {self.readout} qubits")
         self.parameters = tuple(step.parameters)
         self._order = readout[::-1] + memory[::-1]  # as axes of a tensor: each register's highest bit first
-        self.ops = read(step)
+        self._placed = read(step)
+        self.ops = [op for placed in self._placed for op in placed.ops]
         self.occurrences = tuple(op for op in self.ops if op.family is not None)
         self.angle_map = AngleMap([op.expression for op in self.occurrences], self.parameters)
         self.weights, self.offsets = self.angle_map.weights, self.angle_map.offsets
@@ -83,8 +85,8 @@ class StepProgram:
     def expanded(self) -> QuantumCircuit:
         circuit = QuantumCircuit(self.step.qubits, *self.step.qregs)
         angles = ParameterVector("gate_angle", len(self.occurrences))
-        for op in self.ops:
-            circuit.append(op.with_angle(None if op.family is None else angles[op.occurrence]), op.qubits)
+        for placed in self._placed:
+            circuit.append(placed.with_angles(angles), placed.qubits)
         return circuit
 
     def gate_angles(self, angles: torch.Tensor) -> torch.Tensor:
