@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import torch
 from qiskit import QuantumCircuit, generate_preset_pass_manager
-from qiskit.circuit import ControlledGate
+from qiskit.circuit import Barrier, ControlFlowOp, ControlledGate, Parameter
 from qiskit.transpiler import PassManager
 
-from .checks import check_one_of, check_tensor
+from .checks import check_one_of, check_tensor, shown
 from .circuits import unroll
 from .evolution import advance, evolve
 from .limits import MEMORY_LIMIT, check_bytes
@@ -121,18 +123,85 @@ class Backend(ABC):
         return at
 
     def device_circuit(self, program: StepProgram, time_steps: int) -> QuantumCircuit:
-        """What a device runs, or would run: unrolled and transpiled, one Parameter for each gate occurrence
-        and step.  Made once for each program, length and pass manager."""
+        """What a device runs, or would run: `unroll` of the step, one Parameter for each gate occurrence and step,
+        through ``pass_manager``.  Made once for each program, length and pass manager.
+
+        Without a pass manager, controlled gates that have a Parameter are written out first (`open_controlled`)."""
+        return self._transpiled(program, time_steps).circuit
+
+    def _transpiled(self, program: StepProgram, time_steps: int) -> Transpiled:
         kept, key = _kept.setdefault(program, {}), (self.pass_manager, time_steps)
         if key not in kept:
-            manager = self.pass_manager
+            manager, step = self.pass_manager, program.expanded
             if manager is None:  # not `or`: an empty pass manager is false
                 manager = generate_preset_pass_manager(1, basis_gates=BASIS, seed_transpiler=0)
-            circuit = manager.run(unroll(open_controlled(program.expanded), time_steps))
+                step = open_controlled(step)
+            drawn = unroll(step, time_steps)
+            circuit = manager.run(drawn)
+            if not isinstance(circuit, QuantumCircuit):
+                raise TypeError(f"pass_manager must return a QuantumCircuit; got {type(circuit).__name__}")
             if len(kept) >= CIRCUITS_KEPT:
                 del kept[next(iter(kept))]
-            kept[key] = circuit
+            registers = {register.name: register.size for register in drawn.cregs}
+            kept[key] = Transpiled(circuit, tuple(drawn.parameters), registers)
         return kept[key]
+
+    def figures_ran(self, program: StepProgram, time_steps: int) -> tuple[int, int] | None:
+        """Depth and two-qubit gates of the circuit that ran, None if nothing was transpiled yet."""
+        kept = _kept.get(program, {}).get((self.pass_manager, time_steps))
+        return None if kept is None else kept.figures
+
+
+@dataclass(eq=False)
+class Transpiled:
+    """A transpiled ``circuit``, with the ``parameters`` (in the order of the gate angles (time, G), flat) and the
+    classical ``registers`` (name: bits) of the one it was made from."""
+
+    circuit: QuantumCircuit
+    parameters: tuple[Parameter, ...]
+    registers: dict[str, int]
+    noise_checked: list = field(default_factory=list)
+
+    @cached_property
+    def figures(self) -> tuple[int, int]:
+        return figures(self.circuit)
+
+    @cached_property
+    def columns(self) -> list[int]:
+        """Whose values go with the circuit's Parameters, in its own order; passes may drop and reorder them."""
+        places = {parameter: place for place, parameter in enumerate(self.parameters)}
+        if unknown := [parameter.name for parameter in self.circuit.parameters if parameter not in places]:
+            raise ValueError(
+                f"pass_manager must keep or drop the Parameters that it is given, angles[0] to "
+                f"angles[{len(places) - 1}]; got {len(unknown)} that it was not, {shown(unknown)}"
+            )
+        return [places[parameter] for parameter in self.circuit.parameters]
+
+    @cached_property
+    def controlled(self) -> bool:
+        """Whether a controlled gate has a Parameter."""
+        return any(isinstance(i.operation, ControlledGate) and _free(i.operation) for i in self.circuit.data)
+
+    @cached_property
+    def outputs(self) -> list[str]:
+        """The registers that hold the outcomes, every bit of them measured."""
+        measured = {bit for i in self.circuit.data if not isinstance(i.operation, ControlFlowOp) for bit in i.clbits}
+        found = {register.name: list(register) for register in self.circuit.cregs}
+        for name, size in self.registers.items():
+            bits = found.get(name, [])
+            if len(bits) != size or not measured.issuperset(bits):
+                count = sum(bit in measured for bit in bits)
+                raise ValueError(
+                    f"pass_manager must keep what is measured, {size} bits in each of t0 to t{len(self.registers) - 1};"
+                    f" got {count} measured of {len(bits)} in {name}, in a circuit with registers {shown([*found])}"
+                )
+        return [*self.registers]
+
+
+def figures(circuit: QuantumCircuit) -> tuple[int, int]:
+    """Depth as Qiskit counts it (a delay is one, a barrier none) and the number of gates on two qubits."""
+    pairs = [i for i in circuit.data if len(i.qubits) == 2 and not isinstance(i.operation, Barrier)]
+    return circuit.depth(), len(pairs)
 
 
 def open_controlled(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -142,12 +211,15 @@ def open_controlled(circuit: QuantumCircuit) -> QuantumCircuit:
     come beside the circuit, and returns wrong counts without a word.
     """
     while names := {
-        i.operation.name
-        for i in circuit.data
-        if isinstance(i.operation, ControlledGate) and any(getattr(p, "parameters", None) for p in i.operation.params)
+        i.operation.name for i in circuit.data if isinstance(i.operation, ControlledGate) and _free(i.operation)
     }:
         circuit = circuit.decompose(gates_to_decompose=list(names))
     return circuit
+
+
+def _free(gate: ControlledGate) -> bool:
+    """Whether the gate has a free Parameter; its own `is_parameterized` does not say."""
+    return any(getattr(p, "parameters", None) for p in gate.params)
 
 
 class ExactBackend(Backend):

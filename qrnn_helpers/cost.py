@@ -24,9 +24,10 @@ class CostLedger:
     ``circuits`` counts what a device would have to run, also when the numbers come from an exact
     simulation; ``shots`` is then 0.  ``jobs`` counts submissions, ``seconds`` wall time on this machine.
     ``depth`` is that of the deepest circuit, ``two_qubit_gates`` the most in any one circuit (0 before
-    anything ran).  Both are of the circuit as transpiled for the device, measurements and resets in the
-    depth, barriers not.  They are worked out when read, which may transpile; gates on three qubits and
-    more, which only a pass manager of your own can leave, are in the depth alone.
+    anything ran).  Both are of the circuit as transpiled for the device: the very one that a sampler ran; for
+    other backends they are worked out when read, which may transpile.  Measurements, resets and delays are one in
+    the depth each, barriers hold back what follows and are none; gates on three qubits and more, which only a
+    pass manager of your own can leave, are in the depth alone.
 
     Inside ``with ledger.scope(name)`` everything is booked on ``ledger.scopes[name]`` instead, so that
     validation stays outside any budget.  Scopes nest: a scope opened inside another is one of its

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from .backends import Backend, each_step
+from .backends import Backend, each_step, figures
 from .cost import CostLedger
 from .program import StepProgram
 
@@ -20,17 +20,16 @@ CHUNK_BYTES = 2**28
 
 
 class Ran(NamedTuple):
-    """Which circuit was run.  Its figures take a transpilation, so they wait until someone asks."""
+    """Which circuit was run, and its figures if it was transpiled for that; else they wait until someone asks."""
 
     backend: Backend
     program: StepProgram
     time_steps: int
+    known: tuple[int, int] | None
 
     def figures(self) -> tuple[int, int]:
         """Depth and number of two-qubit gates, as transpiled."""
-        circuit = self.backend.device_circuit(self.program, self.time_steps)
-        pairs = [i for i in circuit.data if len(i.qubits) == 2 and i.operation.name != "barrier"]
-        return circuit.depth(), len(pairs)
+        return self.known or figures(self.backend.device_circuit(self.program, self.time_steps))
 
 
 class Circuits:
@@ -151,5 +150,6 @@ class Circuits:
 
     def _record(self, circuits: int, time_steps: int, start: float, jobs: int = 1) -> None:
         """Book a finished run: one that failed has cost nothing we know of."""
-        seconds, ran = time.perf_counter() - start, Ran(self.backend, self.program, time_steps)
+        seconds, known = time.perf_counter() - start, self.backend.figures_ran(self.program, time_steps)
+        ran = Ran(self.backend, self.program, time_steps, known)
         self.cost.record(circuits, circuits * self.backend.shots, jobs, seconds, ran)
