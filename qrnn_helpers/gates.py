@@ -388,17 +388,24 @@ _FAMILIES: dict = {}
 
 def _family(gate: Operation, slot: int) -> Family | None:
     """The family of a gate in its one free angle, or None if its matrix is no such family."""
-    fixed = tuple(complex(p) for i, p in enumerate(gate.params) if i != slot and np.isscalar(p))
-    key = (type(gate), gate.name, gate.num_qubits, getattr(gate, "ctrl_state", None), slot, fixed)
-    standard = _is_standard(gate)
-    if standard and key in _FAMILIES:
+    key = _key(gate, slot) if _is_standard(gate) else None
+    if key is not None and key in _FAMILIES:
         return _FAMILIES[key]
     # Eigenvalues are read modulo 2 pi / unit: a small unit finds large ones, a large unit is more precise.
     found = (_diagonalise(gate, slot, unit) for unit in (0.5, 0.03))
     family = next((family for family in found if family is not None), None)
-    if standard:
+    if key is not None:
         _FAMILIES[key] = family
     return family
+
+
+def _key(gate: Operation, slot: int) -> tuple | None:
+    """All that a standard gate's family depends on, its other angles by value; None if one of them has none."""
+    try:  # `complex` knows expressions whose Parameters are all bound
+        fixed = tuple(complex(p) for i, p in enumerate(gate.params) if i != slot)
+    except (TypeError, ValueError):
+        return None
+    return type(gate), gate.name, gate.num_qubits, getattr(gate, "ctrl_state", None), slot, fixed
 
 
 def _diagonalise(gate: Operation, slot: int, unit: float) -> Family | None:
