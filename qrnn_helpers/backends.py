@@ -20,7 +20,7 @@ from qiskit.transpiler import PassManager
 
 from .checks import check_one_of, check_tensor, shown
 from .circuits import unroll
-from .evolution import advance, evolve
+from .evolution import evolve
 from .limits import MEMORY_LIMIT, check_bytes
 from .program import StepProgram
 from .readouts import OneStep, along
@@ -65,28 +65,6 @@ class Backend(ABC):
         The state is a density matrix (batch, 2**memory, 2**memory), or None if it cannot be seen.
         """
 
-    def run_replaced(
-        self,
-        program: StepProgram,
-        gate_angles: torch.Tensor,
-        step: int,
-        replaced: torch.Tensor,
-        state: torch.Tensor | None = None,
-        *,
-        first: int = 0,
-    ) -> torch.Tensor:
-        """Probabilities (K, batch, time - first, R) of K variants that differ at one step.
-
-        ``replaced`` (K, batch, G) takes the place of ``gate_angles[:, step]``; only the outputs from
-        step ``first`` <= ``step`` on are asked for.  This is what the shift rule needs; backends that
-        can share the other steps' work override it.
-        """
-        rows = gate_angles.repeat(len(replaced), 1, 1, 1)
-        rows[:, :, step] = replaced
-        repeated = None if state is None else state.repeat(len(replaced), 1, 1)
-        probabilities = self.run(program, rows.flatten(0, 1), repeated)[0]
-        return probabilities.unflatten(0, replaced.shape[:2])[:, :, first:]
-
     def values(
         self,
         program: StepProgram,
@@ -116,9 +94,11 @@ class Backend(ABC):
 
         @each_step
         def at(step: int, replaced: torch.Tensor) -> torch.Tensor:
-            first = step if causal else 0
-            outcomes = self.run_replaced(program, gate_angles, step, replaced, state, first=first)
-            return (outcomes * weights[:, first:]).sum((-2, -1))
+            rows, first = gate_angles.repeat(len(replaced), 1, 1, 1), step if causal else 0
+            rows[:, :, step] = replaced
+            repeated = None if state is None else state.repeat(len(replaced), 1, 1)
+            outcomes = self.run(program, rows.flatten(0, 1), repeated)[0].unflatten(0, replaced.shape[:2])
+            return (outcomes * weights)[:, :, first:].sum((-2, -1))
 
         return at
 
@@ -246,16 +226,6 @@ class ExactBackend(Backend):
         probabilities, rho = evolve(program.matrices, growth, gate_angles, rho)
         return probabilities.to(gate_angles.dtype), rho
 
-    def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):
-        kraus = kraus_operators(program, gate_angles, self.dtype, more=replaced.shape[:2].numel())
-        variants = program.isometries(replaced.flatten(0, 1), self.dtype).unflatten(0, replaced.shape[:2])
-        rho = self._start(program, gate_angles, state)
-        probabilities = []
-        for t, own in enumerate(kraus.unbind(1)):
-            outcome, rho = advance(variants if t == step else own, rho)
-            probabilities.append(outcome.expand(*replaced.shape[:2], -1))
-        return torch.stack(probabilities[first:], 2).to(gate_angles.dtype)
-
     def variants(self, program, gate_angles, weights, state=None, *, causal=False):
         kraus = kraus_operators(program, gate_angles, self.dtype)
         ends = OneStep(kraus, weights, self._start(program, gate_angles, state), causal)
@@ -338,14 +308,10 @@ def replaced_operators(
     return rows.unflatten(0, (len(base), len(replaced))).transpose(0, 1).transpose(2, 3)
 
 
-def kraus_operators(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype, more: int = 0) -> torch.Tensor:
-    """Kraus operators (batch, time, 2**readout, 2**memory, 2**memory) of every step.
-
-    ``more``: isometries that the caller will need beside these; all together are held to the memory limit.
-    """
+def kraus_operators(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Kraus operators (batch, time, 2**readout, 2**memory, 2**memory) of every step."""
     batch, time_steps, _ = gate_angles.shape
     what = f"shape ({batch}, {time_steps}, ...) on {program.memory} + {program.readout} qubits"
-    what += f" and {more} variants" * (more > 0)
-    check_bytes("angles", program.bytes(batch * time_steps + more, dtype), what)
+    check_bytes("angles", program.bytes(batch * time_steps, dtype), what)
     kraus = program.isometries(gate_angles.flatten(0, 1), dtype)
     return kraus.expand(batch * time_steps, *kraus.shape[1:]).unflatten(0, (batch, time_steps))

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .backends import ExactBackend, advance, ground, kraus_operators
+from .backends import ExactBackend, ground, kraus_operators
 from .circuits import rotation_step, two_way_step
 from .data import lorenz_series
 from .estimators import SPSA, FiniteDifference, GradientEstimator, ParameterShift
+from .evolution import advance
 from .layer import QRNN
 from .longruns import Job, main, state_from, state_to
 from .lorenz_observer import LorenzObserver, lorenz_observer

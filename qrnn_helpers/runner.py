@@ -113,22 +113,6 @@ class Circuits:
         for first in range(0, time_steps, together):
             yield range(first, min(first + together, time_steps))
 
-    def run_replaced(
-        self, gate_angles: torch.Tensor, step: int, replaced: torch.Tensor, first: int = 0
-    ) -> torch.Tensor:
-        """Probabilities (K, batch, time - first, R) of the outputs from ``first`` on, with the gate angles
-        of one step replaced by (K, batch, G)."""
-        if self.backend.max_circuits:  # nothing to share between variants: plain circuits, every job full
-            rows = gate_angles.repeat(len(replaced), 1, 1, 1)
-            rows[:, :, step] = replaced
-            return self.run_gates(rows)[:, :, first:]
-        parts = []
-        for part in replaced.split(self._variants(gate_angles)):
-            start = time.perf_counter()
-            parts.append(self.backend.run_replaced(self.program, gate_angles, step, part, self.state, first=first))
-            self._record(part[..., 0].numel(), gate_angles.shape[1], start)
-        return torch.cat(parts)
-
     def _variants(self, gate_angles: torch.Tensor) -> int:
         """How many variants of the batch fit CHUNK_BYTES of Kraus operators."""
         batch, time_steps = gate_angles.shape[-3:-1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .backends import Backend, advance, each_step, ground, kraus_operators, refuse_state, replaced_operators
+from .backends import Backend, each_step, ground, kraus_operators, refuse_state, replaced_operators
 from .checks import check_integer, check_one_of, check_tensor, shown, torch_generator
+from .evolution import advance
 from .limits import check_bytes
 from .program import StepProgram
 from .trajectories import outcomes
@@ -36,19 +37,6 @@ class ShotBackend(Backend):
         refuse_state(self, state)
         self._check_room(program, *gate_angles.shape[:2])
         return self._frequencies(kraus_operators(program, gate_angles, self.dtype), gate_angles.dtype), None
-
-    def run_replaced(self, program, gate_angles, step, replaced, state=None, *, first=0):
-        # The outcomes from ``first`` on start from the memory's exact state there, a mixture of its
-        # eigenstates: the joint distribution is the true one, and the steps before need not be drawn.
-        refuse_state(self, state)
-        circuits, time_steps = replaced.shape[:2].numel(), gate_angles.shape[1] - first
-        self._check_room(program, circuits, time_steps, circuits * time_steps * program.size * self.dtype.itemsize)
-        kraus = kraus_operators(program, gate_angles, self.dtype, more=circuits)
-        rho = ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
-        for own in kraus[:, :first].unbind(1):
-            rho = advance(own, rho)[1]
-        variants = replaced_operators(program, replaced, self.dtype)
-        return self._replaced(kraus[:, first:], step - first, variants, rho, gate_angles.dtype)
 
     def variants(self, program, gate_angles, weights, state=None, *, causal=False):
         refuse_state(self, state)

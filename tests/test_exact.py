@@ -15,7 +15,7 @@ from test_any_circuit import by_hand
 from test_circuits import interleaved
 
 from qrnn_helpers import ShotBackend
-from qrnn_helpers.backends import ExactBackend
+from qrnn_helpers.backends import ExactBackend, replaced_operators
 from qrnn_helpers.circuits import reuploading_step, rotation_step
 from qrnn_helpers.estimators import Autograd, ParameterShift
 from qrnn_helpers.layer import QuantumRecurrentLayer
@@ -147,8 +147,8 @@ def test_work_stays_on_the_device_of_the_angles(step):
     gates = torch.zeros(2, 3, len(program.occurrences), requires_grad=True, **options)
     probabilities, state = backend.run(program, gates)
     (slopes,) = torch.autograd.grad(probabilities.sum(), gates)
-    replaced = backend.run_replaced(program, gates, 1, torch.zeros(5, 2, len(program.occurrences), **options))
-    assert {t.device.type for t in (probabilities, state, slopes, replaced)} == {"meta"}
+    operators = replaced_operators(program, torch.zeros(5, 2, len(program.occurrences), **options), backend.dtype)
+    assert {t.device.type for t in (probabilities, state, slopes, operators)} == {"meta"}
     if not program.angle_map.curved:
         angles = torch.zeros(2, 3, len(program.parameters), **options)
         assert program.gate_angles(angles).shape == gates.shape
@@ -281,7 +281,7 @@ def test_what_is_no_density_matrix_is_refused(state, words):
     gates = torch.zeros(1, 2, 13, dtype=torch.float64)
     for call in (
         lambda: ExactBackend().run(program, gates, state),
-        lambda: ExactBackend().run_replaced(program, gates, 0, gates[None, :, 0], state),
+        lambda: ExactBackend().variants(program, gates, torch.zeros(1, 2, 2).double(), state),
         lambda: QuantumRecurrentLayer(program.step)(gates, state),
     ):
         with pytest.raises(ValueError, match=f"state must hold density matrices.*{words}"):

@@ -41,11 +41,14 @@ SMALL = StepProgram(wide(1, 1))
         (lambda: ExactBackend().run(SMALL, rows(10**5, 10**4)), "angles .*bytes"),
         (lambda: ExactBackend(torch.complex64).run(SMALL, rows(10**5, 10**4)), "angles .*bytes"),
         (
-            lambda: ExactBackend().run_replaced(SMALL, rows(2, 3), 0, rows(10**5, 10**4)),
+            lambda: ExactBackend().variants(SMALL, rows(2, 3), torch.ones(2, 3, 2))(0, rows(10**5, 10**4)),
             "angles .*10{9} variants.*bytes",
         ),
         (lambda: ShotBackend(10**12).run(SMALL, rows(1, 3)), "shots .*10{12} of 1 circuits with 3 steps.*bytes"),
-        (lambda: ShotBackend(10**12).run_replaced(SMALL, rows(1, 3), 0, rows(1, 1)), "shots .*10{12} of.*bytes"),
+        (
+            lambda: ShotBackend(10**12).variants(SMALL, rows(1, 3), torch.ones(1, 3, 2))(0, rows(1, 1)),
+            "shots .*10{12} of.*bytes",
+        ),
         (lambda: ShotBackend(10**7).histories(SMALL, rows(1, 200)), "shots .*10{7} of.*200 steps.*bytes"),
         (lambda: ShotBackend(10).run(SMALL, rows(10**5, 10**4)), "angles .*bytes"),
     ],
@@ -114,11 +117,11 @@ def test_histories_check_their_angles(shape):
 
 
 def peaks(backend, time_steps: int) -> list[int]:
-    """Peaks of `run` and of `run_replaced` with eight variants."""
+    """Peaks of `run` and of `variants`, eight of them."""
     program = StepProgram(rotation_step(2, 2))
     gates = program.gate_angles(random_angles(program.step, 4, time_steps, seed=1))
-    replaced, found = gates[:, 1].repeat(8, 1, 1), []
-    for call in (backend.run, lambda *args: backend.run_replaced(*args, 1, replaced)):
+    replaced, weights, found = gates[:, 1].repeat(8, 1, 1), torch.ones(4, time_steps, 4), []
+    for call in (backend.run, lambda *args: backend.variants(*args, weights)(1, replaced)):
         with torch.no_grad(), Peak() as peak:
             call(program, gates)
         found.append(peak.most)

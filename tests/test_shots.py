@@ -233,13 +233,14 @@ def test_one_replaced_step_is_a_whole_run_with_that_step(backend):
     program = StepProgram(step := rotation_step(1, 1))
     gates = program.gate_angles(random_angles(step, 2, 3, seed=9))
     replaced = program.gate_angles(random_angles(step, 2, 4, seed=10)).transpose(0, 1)
-    found = backend.run_replaced(program, gates, 1, replaced)
-    assert found.shape == (4, 2, 3, 2)
+    weights = torch.rand(2, 3, 2, generator=torch.Generator().manual_seed(11), dtype=torch.float64)
+    found = backend.variants(program, gates, weights)(1, replaced)
+    assert found.shape == (4, 2)
     for variant, rows in zip(found, replaced, strict=True):
         whole = gates.clone()
         whole[:, 1] = rows
-        exact = ExactBackend().run(program, whole)[0]
-        tolerance = 1e-13 if backend.shots == 0 else 4.5 * 0.5 / backend.shots**0.5
+        exact = (ExactBackend().run(program, whole)[0] * weights).sum((1, 2))
+        tolerance = 1e-13 if backend.shots == 0 else 4.5 * 0.5 * 3 / backend.shots**0.5  # three steps, at most 1 each
         torch.testing.assert_close(variant, exact, rtol=0, atol=tolerance)
 
 
