@@ -27,7 +27,7 @@ from qrnn_helpers.flow import Flow, sample, whole_multiple
 from qrnn_helpers.ks import KS1D, ks1d
 from qrnn_helpers.ks2d import KS2D, ks2d
 from qrnn_helpers.lorenz import Lorenz, lorenz
-from qrnn_helpers.store import add_to_manifest, load, save, verify
+from qrnn_helpers.store import add_to_manifest, load_listed, save
 
 FOLDER = Path(__file__).resolve().parents[1] / "data"
 COMMAND = "python -m qrnn_helpers.data"
@@ -88,8 +88,9 @@ def stored(name: str, split: str | None = None) -> xr.DataArray:
     if not path.is_file():
         words = f"it comes with a clone of the book; `{COMMAND} --write {name}` makes one"
         raise FileNotFoundError(f"{path} is missing: {words}")
-    verify(path)
-    fields = load(path)
+    fields = load_listed(path)
+    if fields.attrs.get("recipe") != _recipe(name):
+        raise ValueError(f"{path} must be made by {_recipe(name)}; got {shown(fields.attrs.get('recipe'))}")
     return fields if split is None else fields[fields["split"].values == split]
 
 
@@ -163,11 +164,16 @@ def _resampled(fields: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def labelled(name: str) -> xr.DataArray:
     """The recipe of a file: whole trajectories go to each part, never pieces of one."""
     fields = SETS[name].make()
-    fields.attrs["recipe"] = f"{COMMAND} --write" + f" {name}" * (name != "ks22")
+    fields.attrs["recipe"] = _recipe(name)
     if SETS[name].split is None:
         return fields
     names = np.repeat(list(SETS[name].split), list(SETS[name].split.values()))
     return fields.assign_coords(split=("trajectory", names))
+
+
+def _recipe(name: str) -> str:
+    """The command that makes a file, which it holds itself."""
+    return f"{COMMAND} --write" + f" {name}" * (name != "ks22")
 
 
 def _path(name: str) -> Path:

@@ -5,9 +5,11 @@ and ends it with ``main(JOBS, "python -m qrnn_helpers.<module>")``, after import
 name, so that other processes find the work:
 
     ... run [NAME ...]    do what is missing; stop and start again at will
-    ... status            which jobs are stored
+    ... status            which jobs are stored, missing or damaged
 
 Every file holds the job's settings, its result, and apart from these its wall time, machine and code.
+Its checksum stands in the folder's manifest: what is not as it says there is damaged, and is left as it is
+until somebody removes it.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ import torch
 from joblib import Parallel, delayed
 from tqdm.auto import tqdm
 
-from .checks import check_instance
+from .checks import check_array, check_instance, shown
 from .provenance import provenance
-from .store import add_to_manifest, read_json, read_manifest, verify, write_json
+from .store import read_record, verify, write_record
 
-__all__ = ["Job", "main", "state_from", "state_to"]
+__all__ = ["Job", "main", "state_from", "state_to", "status", "stored_record"]
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -62,13 +64,7 @@ class Job:
     @cached_property
     def record(self) -> dict:
         """What is stored: settings, result, apart.  A file that is damaged, or of other settings, is refused."""
-        if not self.done:
-            raise FileNotFoundError(f"{self.path} is missing: it comes with a clone of the book")
-        verify(self.path)
-        record = read_json(self.path)
-        if record["settings"] != json.loads(json.dumps(self.settings)):  # JSON has no tuples
-            raise ValueError(f"{self.path} must hold settings {self.settings}; got {record['settings']}")
-        return record
+        return stored_record(self.path, "settings", self.settings)
 
     @property
     def result(self) -> dict:
@@ -83,7 +79,32 @@ class Job:
         result = self.work(**self.settings)
         apart = {"seconds": round(time.time() - start, 1), "provenance": provenance()}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"settings": self.settings, "result": result, "apart": apart}, self.path)
+        write_record({"settings": self.settings, "result": result, "apart": apart}, self.path)
+
+
+def stored_record(path: Path, key: str, settings: dict, **defaults: object) -> dict:
+    """A record whose file is as its folder's manifest says and whose ``key`` holds these settings.
+
+    ``defaults``: settings that older records do not name.  Whatever is not so raises an error naming the file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it comes with a clone of the book")
+    record = read_record(path)
+    found, wanted = record.get(key), json.loads(json.dumps(settings))  # JSON has no tuples
+    if not isinstance(found, dict) or defaults | found != wanted:
+        raise ValueError(f"{path} must hold {key} {shown(wanted)}; got {shown(found)}")
+    return record
+
+
+def status(path: Path) -> str:
+    """Whether a record is "stored", "missing", or "damaged": not what the manifest of its folder says."""
+    if not path.is_file():
+        return "missing"
+    try:
+        verify(path)
+    except ValueError:
+        return "damaged"
+    return "stored"
 
 
 def state_to(model: torch.nn.Module) -> dict:
@@ -96,9 +117,13 @@ def state_from(model: torch.nn.Module, weights: dict) -> torch.nn.Module:
     own = dict(model.named_parameters())
     if own.keys() != weights.keys():
         raise ValueError(f"weights must be those of {sorted(own)}; got {sorted(weights)}")
+    given = {name: check_array(f"weights {name}", value) for name, value in weights.items()}
+    if wrong := [name for name, value in own.items() if value.shape != given[name].shape]:
+        words = f"{tuple(own[wrong[0]].shape)}; got {given[wrong[0]].shape}"
+        raise ValueError(f"weights {wrong[0]} must have the model's shape {words}")
     with torch.no_grad():
         for name, value in own.items():
-            value.copy_(torch.tensor(weights[name], dtype=value.dtype))
+            value.copy_(torch.from_numpy(given[name]))
     return model
 
 
@@ -118,8 +143,5 @@ def main(jobs: Iterable[Job], program: str, arguments: list[str] | None = None) 
         running = Parallel(n_jobs=chosen.workers, return_as="generator_unordered")
         for _ in tqdm(running(delayed(Job.perform)(job) for job in missing), total=len(missing)):
             pass
-        for job in jobs:  # here and not by the workers, which would write over each other's lines
-            if job in missing or job.path.name not in read_manifest(job.path.parent):
-                add_to_manifest(job.path)
     for job in jobs:
-        print(f"{'stored ' if job.done else 'missing'} {job.path.relative_to(DATA)}")
+        print(f"{status(job.path):<7} {job.path.relative_to(DATA)}")

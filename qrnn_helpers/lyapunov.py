@@ -25,7 +25,7 @@ from qrnn_helpers.ks import KS1D
 from qrnn_helpers.ks2d import KS2D
 from qrnn_helpers.lorenz import Lorenz
 from qrnn_helpers.provenance import package_version, provenance
-from qrnn_helpers.store import add_to_manifest, read_json, verify, write_json
+from qrnn_helpers.store import read_record, write_record
 
 MOST_DECAY = 20.0  # of ln R_11 - ln R_jj in one interval: rounding then takes 8 of 16 digits
 
@@ -141,12 +141,16 @@ def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
 def stored_exponents(name: str) -> xr.Dataset:
     """The committed exponents of a system in `RECIPES`, as `lyapunov_exponents` returned them.
 
-    A missing file raises FileNotFoundError, a damaged one ValueError.
+    A missing file raises FileNotFoundError, one that is damaged or another system's ValueError.
     """
     if not (isinstance(name, str) and name in RECIPES):
         raise ValueError(f"name must be one of {', '.join(RECIPES)}; got {shown(name)}")
-    verify(FOLDER / f"{name}.json")
-    record = read_json(FOLDER / f"{name}.json")
+    path = FOLDER / f"{name}.json"
+    record, (make, arguments) = read_record(path), RECIPES[name]
+    wanted = {"system": repr(make())} | {key: value for key, value in arguments.items() if key != "progress"}
+    found = record.get("recipe")
+    if not isinstance(found, dict) or not wanted.items() <= found.items():
+        raise ValueError(f"{path} must hold the exponents of {shown(wanted)}; got {shown(found)}")
     return _dataset(np.array(record["rates"]), record["recipe"])
 
 
@@ -220,8 +224,7 @@ def write(name: str) -> None:
     facts = provenance()
     record = {"command": f"{COMMAND} --write {name}", "recipe": result.attrs, "rates": result["rates"].values.tolist()}
     FOLDER.mkdir(parents=True, exist_ok=True)
-    write_json(record | facts, FOLDER / f"{name}.json")
-    add_to_manifest(FOLDER / f"{name}.json")
+    write_record(record | facts, FOLDER / f"{name}.json")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 LIBRARIES = ("numpy", "scipy", "torch", "qiskit", "qiskit-aer", "xarray")
 FOLDER = Path(__file__).resolve().parent
+CODE = (":/", ":(top,exclude,glob)data/*/CHECKSUMS.sha256")  # a stored result adds its own line to a manifest
 
 
 def package_version(name: str = "qrnn-helpers") -> str:
@@ -38,7 +39,7 @@ def git_state() -> dict[str, str | bool | None]:
     commit = _git("rev-parse", "HEAD")
     if commit is None or _git("ls-files", "--error-unmatch", __file__) is None:
         return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no"))}
+    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", "--", *CODE))}
 
 
 def provenance() -> dict[str, dict]:

@@ -31,12 +31,13 @@ from .circuits import rotation_step
 from .data import ks22
 from .estimators import SPSA, Autograd, ParameterShift
 from .layer import QRNN
+from .longruns import state_from, state_to, status, stored_record
 from .metrics import nrmse
 from .patches import PatchForecast, patch_forecast
 from .provenance import provenance
 from .recurrent import GRU
 from .shots import ShotBackend
-from .store import read_json, write_json
+from .store import write_record
 from .training import Budget, fit
 
 __all__ = ["Run", "final_runs", "finals", "ks_task", "load_run", "plan", "probes", "results", "train", "trials"]
@@ -182,8 +183,7 @@ def scores(model: torch.nn.Module, run: Run, part: tuple) -> dict[str, float]:
 
 def perform(run: Run, folder: Path = FOLDER) -> None:
     """Do one run, unless it is stored already, and store it."""
-    path = folder / f"{run.name}.json"
-    if path.exists():
+    if stored(run, folder):
         return
     torch.set_num_threads(1)
     start = time.time()
@@ -193,10 +193,10 @@ def perform(run: Run, folder: Path = FOLDER) -> None:
         "run": asdict(run),
         "curve": thin(curve.drop(columns="seconds")),
         "validation": scores(model, run, ks_task().validation),
-        "weights": {name: value.tolist() for name, value in model.named_parameters()},
+        "weights": state_to(model),
         "apart": {"seconds": round(seconds, 1), "provenance": provenance()},
     }
-    write_json(record, path)
+    write_record(record, place(run, folder))
 
 
 def thin(curve: pd.DataFrame, points: int = 100) -> dict[str, list]:
@@ -207,22 +207,32 @@ def thin(curve: pd.DataFrame, points: int = 100) -> dict[str, list]:
     return {name: values.tolist() for name, values in table.where(table.notna(), None).items()}
 
 
+def place(run: Run, folder: Path = FOLDER) -> Path:
+    """Where a run is stored."""
+    return folder / f"{run.name}.json"
+
+
 def stored(run: Run, folder: Path = FOLDER) -> bool:
-    return (folder / f"{run.name}.json").exists()
+    """Whether a run has a file; whether that is sound shows when it is read."""
+    return place(run, folder).is_file()
+
+
+def run_record(run: Run, folder: Path = FOLDER) -> dict:
+    """What is stored of a run; a file that is damaged, or another run's, is refused."""
+    return stored_record(place(run, folder), "run", asdict(run), causal=False)
 
 
 def load_run(run: Run, folder: Path = FOLDER) -> tuple[torch.nn.Module, pd.DataFrame, dict]:
     """A stored run: its trained model *with exact probabilities*, its curve and the whole record."""
     check_instance("run", run, Run, "a Run")
-    record = read_json(folder / f"{run.name}.json")
-    model, _ = build(replace(run, shots=0))
-    model.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in record["weights"].items()})
+    record = run_record(run, folder)
+    model = state_from(build(replace(run, shots=0))[0], record["weights"])
     return model, pd.DataFrame(record["curve"], dtype=float), record
 
 
 def trials(group: list[Run], folder: Path = FOLDER) -> pd.DataFrame:
     """The tuning trials of one comparison with their validation scores."""
-    rows = [{**asdict(run), **read_json(folder / f"{run.name}.json")["validation"]} for run in group]
+    rows = [{**asdict(run), **run_record(run, folder)["validation"]} for run in group]
     return pd.DataFrame(rows)
 
 
@@ -281,7 +291,7 @@ def finals(folder: Path = FOLDER) -> list[Run]:
 
 def _table() -> pd.DataFrame:
     """Mean, spread and count of the final validation scores of every complete comparison."""
-    rows = [{**asdict(run), **read_json(FOLDER / f"{run.name}.json")["validation"]} for run in finals() if stored(run)]
+    rows = [{**asdict(run), **run_record(run)["validation"]} for run in finals() if stored(run)]
     keys = ["method", "shots", "budget", "batch", "rate"]
     return pd.DataFrame(rows).groupby(keys)["exact"].agg(["mean", "std", "count"]).round(3).reset_index()
 
@@ -292,6 +302,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
     chosen = parser.parse_args(arguments)
     FOLDER.mkdir(parents=True, exist_ok=True)
+    if damaged := [path.name for path in sorted(FOLDER.glob("*.json")) if status(path) == "damaged"]:
+        raise SystemExit(f"damaged, or not in the folder's manifest (remove them, `run` makes them anew): {damaged}")
     if chosen.command == "run":
         for words in ("screening", "trials with shots"):
             _all([r for group in plan() for r in group], chosen.workers, words)

@@ -1,10 +1,20 @@
 """Stored files come back as they were, or not at all."""
 
+import ast
+import errno
 import json
+import math
 import os
+import signal
+import subprocess
+import sys
 from collections import OrderedDict, namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import xarray as xr
@@ -28,7 +38,18 @@ from qrnn_helpers import (
 )
 from qrnn_helpers.ks import ks1d
 from qrnn_helpers.provenance import package_version, provenance
-from qrnn_helpers.store import checksum, load, load_state, read_json, save, save_state, verify, write_json
+from qrnn_helpers.store import (
+    checksum,
+    load,
+    load_state,
+    read_json,
+    read_record,
+    save,
+    save_state,
+    verify,
+    write_json,
+    write_record,
+)
 
 ATTRIBUTES = {
     "none": None,
@@ -120,6 +141,163 @@ def test_files_of_other_tools_load_too(field, tmp_path):
         assert np.array_equal(other.values, field.values)
 
 
+# What netCDF's conventions, xarray, h5netcdf or HDF5 would act upon, and what no format can name.
+CONVENTIONS = {
+    **{"scale_factor": 2.0, "add_offset": 1.0, "missing_value": 1.0, "_FillValue": 2.0, "valid_range": (0, 1)},
+    **{"dtype": "bool", "_Unsigned": "true", "_Encoding": "ascii", "coordinates": "x q", "grid_mapping": "x"},
+    **{"units": "days since 2000-01-01", "calendar": "noleap", "cell_methods": "x: mean", "bounds": "x"},
+    **{"CLASS": "DIMENSION_SCALE", "NAME": "x", "DIMENSION_LIST": "x", "REFERENCE_LIST": 3, "DIMENSION_LABELS": "x"},
+    **{"_Netcdf4Dimid": 9, "_NCProperties": "x", "_nc3_strict": 1, "_Netcdf4Coordinates": "1", store.ARRAY: "x"},
+    **{
+        "": 1,
+        "a/b": 2,
+        ".": 3,
+        7: 4,
+        (1, None): 5,
+        "\ud800": "\ud800",
+        "long": "x" * 10**5,
+        "bytes": b"\0",
+        "complex": 1j,
+    },
+}
+NAMES = [None, "", "x", "array", "coord", "parts", "a/b", "λ", "x y", ".", "_x", "a\nb", 3, ("a", 1), "x" * 300]
+
+
+def comes_back(array: xr.DataArray, path) -> None:
+    """Equal in every value, name, attribute and dtype, and without encoding."""
+    save(array, path)
+    back = load(path)
+    assert back.identical(array) and repr(back.name) == repr(array.name)
+    for one, two in ((back, array), *zip(back.coords.values(), array.coords.values(), strict=True)):
+        assert one.dtype == two.dtype and repr(one.attrs) == repr(two.attrs) and not one.encoding
+        assert one.values.tobytes() == two.values.tobytes() or one.dtype == object
+
+
+@pytest.mark.parametrize("name", CONVENTIONS, ids=ascii)
+def test_no_attribute_changes_a_value(name, tmp_path):
+    for coords in ({}, {"x": [0.5, 1.5, 3.0], "q": ("x", [1, 2, 3])}):
+        array = xr.DataArray([1.0, 2.0, 3.0], coords, dims="x")
+        for part in (array, *array.coords.values()):
+            part.attrs = {name: CONVENTIONS[name]}
+        comes_back(array, tmp_path / "a.nc")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_any_name_comes_back(name, tmp_path):
+    comes_back(xr.DataArray([1.0, 2.0], {"coord": 1.0, "array": 2.0}, dims="x", name=name), tmp_path / "a.nc")
+    comes_back(xr.DataArray(np.eye(2) * 1j, {"x": ["a", "b"]}, dims=["x", "parts"], name=name), tmp_path / "a.nc")
+    if name is not None:
+        comes_back(xr.DataArray([1.0, 2.0], dims=[name], name="q"), tmp_path / "a.nc")
+    if name not in (None, "x"):
+        comes_back(xr.DataArray([1.0], {name: 5.0, "coord": 1}, dims="x"), tmp_path / "a.nc")
+
+
+def test_encodings_indexes_and_shapes_of_coordinates(tmp_path):
+    packed = xr.DataArray([1.25, 2.5, 3.0], {"x": [1.4, 2.6, 3.0]}, dims="x")
+    packed.encoding = {"dtype": "int8", "_FillValue": 2, "zlib": True}
+    packed["x"].encoding = {"dtype": "int16", "scale_factor": 10.0}
+    plane = {"z": (("x", "y"), np.eye(2)), "s": "text", "b": True, "h": ("y", np.array([1, 2], np.float16))}
+    for array in (
+        packed,
+        packed.drop_indexes("x"),
+        packed.assign_coords(q=("x", [1, 2, 3])).set_xindex("q"),
+        xr.DataArray(np.eye(2)[::-1, ::-1], plane, dims=("x", "y")),
+        xr.DataArray([1, 2], {"x": np.array(["a", "b"], dtype=object)}, dims="x"),
+    ):
+        comes_back(array, tmp_path / "a.nc")
+
+
+TYPES = ["?", "i1", "u2", ">i4", "u8", "f2", "f4", ">f8", "f8", "c8", ">c16", "g", "S3", "U2", "O"]
+WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=3)
+LITERALS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.floats(allow_nan=False, allow_infinity=False),
+    lambda part: st.lists(part, max_size=2) | st.tuples(part, part) | st.dictionaries(st.text(max_size=2), part),
+    max_leaves=4,
+)
+ATTRS = st.dictionaries(st.sampled_from([*CONVENTIONS]) | st.text(max_size=3), LITERALS | st.floats(), max_size=3)
+
+
+@st.composite
+def arrays(draw):
+    sizes = draw(st.dictionaries(st.sampled_from(["x", "y", "array", "λ"]), st.integers(0, 3), max_size=3))
+
+    def part(dims):
+        shape, dtype = [sizes[dim] for dim in dims], np.dtype(draw(st.sampled_from(TYPES)))
+        if dtype.kind in "UO":
+            words = draw(st.lists(WORDS, min_size=math.prod(shape), max_size=math.prod(shape)))
+            values = np.array(words, dtype=object).reshape(shape).astype(dtype)
+        else:
+            noise = np.random.default_rng(draw(st.integers(0, 99))).standard_normal(shape)
+            special = np.where(noise > 1.5, np.nan, np.where(noise < -1.5, -0.0, 40 * noise))
+            values = (special if dtype.kind in "fc" else np.abs(40 * noise)).astype(dtype)
+        return xr.Variable(dims, values, draw(ATTRS))
+
+    coords = {dim: part([dim]) for dim in sizes if draw(st.booleans())}
+    for name in draw(st.lists(st.sampled_from(["array", "q", "a b", "coordinates"]), max_size=2)):
+        if name not in sizes:
+            coords[name] = part(draw(st.lists(st.sampled_from([*sizes]), unique=True)) if sizes else [])
+    return xr.DataArray(part([*sizes]), coords, name=draw(st.none() | st.sampled_from([*sizes, *coords, "q", "a/b"])))
+
+
+@pytest.mark.filterwarnings("ignore:`pandas.Index` does not support the `float16` dtype")
+@settings(max_examples=100, deadline=None)
+@given(arrays())
+def test_any_array_comes_back_as_it_was(tmp_path_factory, array):
+    comes_back(array, tmp_path_factory.getbasetemp() / "any.nc")
+
+
+def with_coord(values) -> xr.DataArray:
+    return xr.DataArray([1, 2, 3], {"q": ("x", values)}, dims="x")
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (xr.DataArray([1, 2], {"x": pd.MultiIndex.from_tuples([(1, 2), (3, 4)])}, dims="x"), "PandasMultiIndex at 'x'"),
+        (with_coord(np.array([1, "a", None], dtype=object)), "must hold numbers.*got object"),
+        (with_coord(pd.Categorical(["a", "b", "a"])), "must hold numbers.*got category"),
+        (with_coord(pd.date_range("2000", periods=3)), "no dates or times; got datetime64"),
+        (with_coord(["a\0b", "c", "d"]), "text without zero bytes"),
+        (with_coord(["\ud800", "c", "d"]), "text that UTF-8 can hold"),
+        (xr.DataArray(np.zeros((1,) * 32)), "at most 31 dimensions; got 32"),
+        (xr.DataArray([1], dims="x", attrs={"a": [float("nan")]}), "attribute a must be a Python literal; got list"),
+        (xr.DataArray([1], dims="x", attrs={len: 1}), "attribute name must be a Python literal; got builtin"),
+        (xr.DataArray([1], dims="x", name=len), "name must be a Python literal; got builtin"),
+        (
+            xr.DataArray([1], {3: ("x", [1])}, dims="x").set_xindex([3]),
+            "coordinates with an index must have names of text",
+        ),
+    ],
+    ids=range(11),
+)
+def test_what_no_file_can_hold_is_refused_by_name(array, words, tmp_path):
+    with pytest.raises((TypeError, ValueError), match=f"array.*{words}"):
+        save(array, tmp_path / "a.nc")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_small_file_of_large_arrays_is_refused(tmp_path):
+    """Packed zeros, or nothing at all: a few kilobytes that would fill the memory."""
+    path = tmp_path / "a.nc"
+    for options in ({"shape": (10**5, 10**5)}, {"shape": (1,), "maxshape": (None,), "chunks": (2**29,)}):
+        with h5py.File(path, "w") as file:
+            for name in "abc":
+                file.create_dataset(name, dtype="f8", compression="gzip", **options)
+        assert path.stat().st_size < 10**4
+        with pytest.raises(ValueError, match=r"path must need at most \d+ bytes; got .*a\.nc, which needs \d+ bytes"):
+            load(path)
+
+
+def test_files_larger_than_the_memory_limit_are_not_read(field, tmp_path, monkeypatch):
+    save(field, tmp_path / "a.nc")
+    save_state({"w": torch.zeros(1000)}, tmp_path / "a.safetensors")
+    write_json(list(range(1000)), tmp_path / "a.json")
+    monkeypatch.setattr("qrnn_helpers.limits.MEMORY_LIMIT", 1000)
+    for read, name in ((load, "a.nc"), (load_state, "a.safetensors"), (read_json, "a.json")):
+        with pytest.raises(ValueError, match=f"path must need at most 1000 bytes; got .*{name}"):
+            read(tmp_path / name)
+
+
 def flipped(content: bytes, place: int) -> bytes:
     changed = bytearray(content)
     changed[place] ^= 0x55
@@ -172,6 +350,57 @@ def test_json(tmp_path):
         read_json(tmp_path / "b.json")
 
 
+@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, "1" * 5000, "\xff"])
+def test_odd_json_is_refused_by_name(text, tmp_path):
+    (tmp_path / "a.json").write_text(text, encoding="latin1")
+    with pytest.raises(ValueError, match=r"a\.json is damaged or not JSON"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_record_is_read_only_as_its_manifest_says(tmp_path):
+    path = tmp_path / "a.json"
+    write_record({"a": 1}, path)
+    assert read_record(path) == {"a": 1}
+    write_json({"a": 2}, path)
+    with pytest.raises(ValueError, match=r"a\.json is damaged"):
+        read_record(path)
+    write_record([1], path)
+    with pytest.raises(ValueError, match=r"a\.json must hold a record, a JSON object; got \[1\]"):
+        read_record(path)
+
+
+def test_manifests_as_other_programs_write_them(tmp_path):
+    for name in ("a b.json", " c.json"):
+        write_record({}, tmp_path / name)
+    manifest = tmp_path / store.MANIFEST
+    listed = store.read_manifest(tmp_path)
+    text = manifest.read_text()
+    for other in (
+        text.replace("\n", "\r\n"),
+        "\n" + text + " \n",
+        text + text,
+        text.replace("  ", " *", 1),
+        text.strip(),
+    ):
+        manifest.write_bytes(other.encode())
+        assert store.read_manifest(tmp_path) == listed
+        verify(tmp_path / "a b.json")
+    zeros = "0" * 64
+    for wrong, words in (
+        ("nonsense\n", "line 3 is 'nonsense'"),
+        (zeros + "\n", "line 3 is '000"),
+        (f"{zeros}  a b.json\n", "one checksum a file; line 3 is another for a b.json"),
+        ("\xff", "damaged.*decode"),
+    ):
+        manifest.write_bytes(text.encode() + wrong.encode("latin1"))
+        with pytest.raises(ValueError, match=f"{store.MANIFEST} .*{words}"):
+            verify(tmp_path / "a b.json")
+    manifest.write_text(text)
+    for name in ("a\nb", "a\\b"):
+        with pytest.raises(ValueError, match="path must have a name without backslash or line break"):
+            write_record({}, tmp_path / name)
+
+
 def test_manifest(tmp_path):
     for name in ("b.json", "a.json"):
         write_json({"name": name}, tmp_path / name)
@@ -193,6 +422,99 @@ def test_provenance_can_be_stored():
     assert facts["versions"]["numpy"] == np.__version__
     assert set(facts) == {"code", "versions", "machine"}
     assert package_version("no-such-package") == "not installed"
+
+
+# --- others at work in the folder -----------------------------------------------------------
+
+WRITES = {
+    "save": "save(xr.DataArray(np.random.default_rng(1).random(9999)), PATH)",
+    "write_json": "write_json(list(range(99999)), PATH)",
+    "write_record": "write_record({'a': list(range(99999))}, PATH)",
+    "save_state": "save_state({'a': torch.rand(9999)}, PATH)",
+    "add_to_manifest": "add_to_manifest(PATH)",
+}
+
+
+def run_apart(lines: list[str], folder) -> subprocess.CompletedProcess:
+    """Run lines of Python in a process of their own."""
+    imports = ["import os, resource, signal", "import numpy as np, torch, xarray as xr"]
+    names = "from qrnn_helpers.store import add_to_manifest, save, save_state, write_json, write_record"
+    program = "\n".join([*imports, names, f"folder = {str(folder)!r}", *lines])
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+
+def test_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path):
+    """A process may write no more than so many bytes to a file: what it meets is what a full disk gives."""
+    lines = ["full = []"]
+    cases = [(name, 20) for name in WRITES] + [(name, 20_000) for name in WRITES if name != "add_to_manifest"]
+    for name, room in cases:
+        (tmp_path / name).write_text("old")
+        lines += [
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, resource.RLIM_INFINITY))",
+            "try:",
+            f"    {WRITES[name].replace('PATH', f'os.path.join(folder, {name!r})')}",
+            "except OSError as error:",
+            "    full.append(error.errno)",
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)",
+        ]
+    done = run_apart([*lines, "print(full)"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert ast.literal_eval(done.stdout) == [errno.EFBIG] * len(cases)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == dict.fromkeys(WRITES, "old")
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    path = tmp_path / "a.json"
+    write_record({"a": 1}, path)
+    kill = "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+    assert (
+        run_apart([kill, "write_json({'a': 2}, os.path.join(folder, 'a.json'))"], tmp_path).returncode
+        == -signal.SIGKILL
+    )
+    assert len(list(tmp_path.iterdir())) == 3 and read_record(path) == {"a": 1}
+    (tmp_path / ".mine.tmp").touch()  # no name of ours
+    write_json({}, tmp_path / "b.json")
+    assert {each.name for each in tmp_path.iterdir()} == {"a.json", "b.json", store.MANIFEST, ".mine.tmp"}
+
+
+def at_once(*works) -> None:
+    """Run functions in threads of their own; errors go on."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        for done in [pool.submit(work) for work in works]:
+            done.result()
+
+
+@pytest.mark.parametrize("kind", ["array", "state", "record", "json"])
+def test_a_reader_beside_a_writer_meets_whole_files(kind, tmp_path):
+    """Every read finds one of the writer's values, never an error; the writer goes on until the reader is done."""
+    path, values = tmp_path / "a", [[float(n)] * 2000 for n in range(3)]
+    write, read = {
+        "array": (lambda v: save(xr.DataArray(v), path), lambda: load(path).values.tolist()),
+        "state": (lambda v: save_state({"v": torch.tensor(v)}, path), lambda: load_state(path)["v"].tolist()),
+        "record": (lambda v: write_record({"v": v}, path), lambda: read_record(path)["v"]),
+        "json": (lambda v: write_json(v, path), lambda: read_json(path)),
+    }[kind]
+    write(values[0])
+    writer = os.fork()
+    while not writer:  # until it is killed
+        for value in values:
+            write(value)
+    try:
+        for _ in range(300):
+            assert read() in values
+    finally:
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+
+
+def test_writers_at_once_lose_no_line_of_a_manifest(tmp_path):
+    def writer(first):
+        for number in range(first, first + 10):
+            write_record({"number": number}, tmp_path / f"{number}.json")
+
+    at_once(*(partial(writer, first) for first in range(0, 40, 10)))
+    assert set(store.read_manifest(tmp_path)) == {f"{number}.json" for number in range(40)}
+    assert [read_record(tmp_path / f"{number}.json")["number"] for number in range(40)] == list(range(40))
 
 
 # --- states of training -------------------------------------------------------------------

@@ -110,10 +110,8 @@ def main(arguments: list[str]) -> None:
     if arguments:
         speed = record(store.read_json(arguments[0]))
         STORED.parent.mkdir(parents=True, exist_ok=True)
-        store.write_json(speed, STORED)
-        store.add_to_manifest(STORED)
-    store.verify(STORED)
-    print(table(store.read_json(STORED)))
+        store.write_record(speed, STORED)
+    print(table(store.read_record(STORED)))
 
 
 if __name__ == "__main__":
