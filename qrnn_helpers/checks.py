@@ -68,9 +68,11 @@ def check_one_of(name: str, value: Any, allowed: tuple) -> Any:
 def check_array(name: str, value: Any, ndim: int | None = None, finite: bool = True) -> np.ndarray:
     """Return `value` (an array, a tensor, a list of numbers) as a finite array of floats, none of its sizes 0.
 
-    Where `finite` is False, NaN and infinite values may come, too.
+    Where `finite` is False, NaN and infinite values may come, too.  Masked entries have no value: they are refused.
     """
     array = _numpy(name, value)
+    if masked := _masked(value):
+        raise ValueError(f"{name} must have no masked entries (leave them out, or fill them in); got {masked}")
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must be an array of real numbers; got {array.dtype} values")
     if not array.size or ndim not in (None, array.ndim):
@@ -81,6 +83,15 @@ def check_array(name: str, value: Any, ndim: int | None = None, finite: bool = T
     if finite and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; it holds NaN or infinite values")
     return array
+
+
+def _masked(value: Any) -> int:
+    """Number of masked entries in an array, or in the arrays of a list."""
+    if isinstance(value, np.ma.MaskedArray):
+        return int(np.ma.count_masked(value))
+    if isinstance(value, (list, tuple)):
+        return sum(_masked(part) for part in value if isinstance(part, (list, tuple, np.ma.MaskedArray)))
+    return 0
 
 
 def _numpy(name: str, value: Any) -> np.ndarray:

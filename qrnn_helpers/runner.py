@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -43,6 +45,8 @@ class Circuits:
 
     def __init__(self, program: StepProgram, backend: Backend, cost: CostLedger, state: torch.Tensor | None):
         self.program, self.backend, self.cost, self.state = program, backend, cost, state
+        # torch runs the backward pass of a GPU in a thread of its own, which knows no scope.
+        self.thread, self.innermost = threading.get_ident(), cost.innermost()
 
     def forward(self, angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Angles (batch, time, P) -> probabilities (batch, time, R) and the final memory state."""
@@ -63,8 +67,9 @@ class Circuits:
 
     def of_samples(self, samples: torch.Tensor) -> Circuits:
         """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
-        state = None if self.state is None else self.state[samples]
-        return Circuits(self.program, self.backend, self.cost, state)
+        part = copy.copy(self)
+        part.state = None if self.state is None else self.state[samples]
+        return part
 
     def values(self, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted readouts (..., batch, time) of gate angles (..., batch, time, G); weights (batch, time, R)."""
@@ -136,4 +141,5 @@ class Circuits:
         """Book a finished run: one that failed has cost nothing we know of."""
         seconds, known = time.perf_counter() - start, self.backend.figures_ran(self.program, time_steps)
         ran = Ran(self.backend, self.program, time_steps, known)
-        self.cost.record(circuits, circuits * self.backend.shots, jobs, seconds, ran)
+        cost = self.cost if threading.get_ident() == self.thread else self.innermost
+        cost.record(circuits, circuits * self.backend.shots, jobs, seconds, ran)

@@ -1,9 +1,12 @@
 """The ledger: what a device would have had to run, counted twice and independently."""
 
+import asyncio
 import copy
 import gc
 import pickle
+import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -193,6 +196,73 @@ def test_total_adds_everything_up():
     assert (ledger.total().depth, ledger.total().two_qubit_gates) == (9, 7)  # also when parts were read
     total.record(1, 1, 1, 1.0)
     assert ledger.circuits == 1
+
+
+def apart(work) -> object:
+    """What a function returns when another thread runs it."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
+
+
+def test_a_scope_is_open_only_in_its_own_thread():
+    """Bookings of another thread pass it by, and its scopes are not this one's."""
+    ledger = CostLedger()
+
+    def other():
+        ledger.record(1, 0, 1, 0.0)
+        with ledger.scope("theirs"):
+            ledger.record(2, 0, 1, 0.0)
+        ledger.reset()  # what is open elsewhere stays so
+        ledger.record(4, 0, 1, 0.0)
+
+    with ledger.scope("ours") as ours:
+        ledger.record(8, 0, 1, 0.0)
+        apart(other)
+        ledger.record(16, 0, 1, 0.0)
+    assert (ledger.circuits, ours.circuits) == (4, 16) and ledger.scopes == {"ours": ours}
+
+
+def test_threads_lose_no_booking():
+    ledger, interval = CostLedger(), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: [ledger.record(1, 2, 1, 0.5, Known(n, n)) for n in range(500)], range(4)))
+            list(pool.map(lambda _: ledger.depth, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
+    assert (ledger.circuits, ledger.shots, ledger.jobs, ledger.seconds) == (2000, 4000, 2000, 1000.0)
+    assert (ledger.depth, ledger.two_qubit_gates, ledger._unread) == (499, 499, [])
+
+
+def test_a_scope_is_open_only_in_its_own_task():
+    ledger = CostLedger()
+
+    async def task(name, circuits):
+        with ledger.scope(name):
+            await asyncio.sleep(0)  # the others go on meanwhile
+            ledger.record(circuits, 0, 1, 0.0)
+            await asyncio.sleep(0)
+
+    async def all_tasks():
+        await asyncio.gather(*(task(str(n), n) for n in range(4)), asyncio.to_thread(ledger.record, 9, 0, 1, 0.0))
+        ledger.record(5, 0, 1, 0.0)
+
+    asyncio.run(all_tasks())
+    assert {name: scope.circuits for name, scope in ledger.scopes.items()} == {str(n): n for n in range(4)}
+    assert ledger.circuits == 9 + 5
+
+
+def test_a_backward_pass_in_a_thread_of_torchs_own_is_booked_with_its_forward_pass():
+    """As torch runs it for a GPU; in the same thread it is booked where it is asked for."""
+    layer = QuantumRecurrentLayer(rotation_step(1, 1), gradient=SPSA(seed=1))
+    angles = torch.zeros(3, 2, 13, requires_grad=True)
+    with layer.cost.scope("first") as first:
+        loss, later = layer(angles)[0].sum(), layer(angles)[0].sum()
+        apart(loss.backward)
+    assert (first.circuits, layer.cost.circuits) == (3 + 3 + 3 * 2, 0)
+    later.backward()
+    assert (first.circuits, layer.cost.circuits) == (12, 3 * 2)
 
 
 def test_reset_forgets_everything():

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
 
-from qrnn_helpers import longruns
+from qrnn_helpers import longruns, provenance
 from qrnn_helpers.longruns import Job, main, state_from, state_to
+from qrnn_helpers.store import add_to_manifest
 
 
 def plain(value: float, sizes: tuple = ()) -> dict:
@@ -47,6 +49,40 @@ def test_damaged_missing_and_foreign_results_are_refused(jobs):
         _ = jobs[0].result
 
 
+@pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 10**5, '{"settings": []}', '{"settings": {"value": 0.0}}'])
+def test_what_is_no_record_is_named_in_status_and_when_it_is_read(content, jobs, capsys):
+    main(jobs, "x", ["run", "job1", "--workers", "1"])
+    jobs[0].path.write_text(content)
+    main(jobs[:1], "x", ["run", "--workers", "1"])  # leaves it as it is
+    main(jobs, "x", ["status"])
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert words[-3:] == ["damaged", "stored", "missing"]
+    assert jobs[0].path.read_text() == content
+    for _ in range(2):  # first a stranger, then one that somebody listed
+        with pytest.raises(ValueError, match=r"job0\.json"):
+            _ = jobs[0].result
+        add_to_manifest(jobs[0].path)
+
+
+def test_a_job_is_whole_as_soon_as_it_is_done(jobs):
+    """Each adds its own line, so that several commands at once, or one that is killed, leave nothing unlisted."""
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(Job.perform, jobs))
+    assert [job.result["doubled"] for job in jobs] == [0.0, 2.0, 4.0]
+
+
+def test_a_stored_result_does_not_make_the_tree_dirty():
+    """A job adds its line to a manifest, which is no code."""
+    inside = subprocess.run(
+        ["git", "ls-files", "--", *provenance.CODE], cwd=longruns.DATA, capture_output=True, text=True
+    )
+    if inside.returncode:
+        pytest.skip("no checkout")
+    listed = inside.stdout.split()
+    assert "CHECKSUMS.sha256" in listed and "../qrnn_helpers/store.py" in listed
+    assert not [name for name in listed if name.endswith("/CHECKSUMS.sha256") and not name.startswith("../book")]
+
+
 @pytest.mark.parametrize("module", ["contest", "forecasting", "lorenz_case", "sensing"])
 def test_every_command_line_has_work_that_other_processes_find(module):
     done = subprocess.run([sys.executable, "-m", f"qrnn_helpers.{module}", "status"], capture_output=True, text=True)
@@ -68,3 +104,8 @@ def test_weights_go_through_json_bit_for_bit():
     assert torch.equal(model.weight, other.weight) and torch.equal(model.bias, other.bias)
     with pytest.raises(ValueError, match="weights must be those of"):
         state_from(other, {"weight": [[0.0]]})
+    wrong = {"finite": [0.0, float("nan")], r"the model's shape \(2,\)": [0.0]}
+    for words, bias in wrong.items():
+        with pytest.raises(ValueError, match=f"weights bias must .*{words}"):
+            state_from(other, state_to(model) | {"bias": bias})
+    assert torch.equal(model.bias, other.bias)

@@ -11,6 +11,7 @@ from qrnn_helpers.ks import KS1D
 from qrnn_helpers.ks2d import KS2D, ks2d
 from qrnn_helpers.lorenz import BETA, RHO, SIGMA, Lorenz
 from qrnn_helpers.lyapunov import RECIPES, kaplan_yorke, lyapunov_exponents, stored_exponents
+from qrnn_helpers.store import add_to_manifest
 
 SYSTEMS = [KS1D(), KS2D(22.0, 36), Lorenz()]
 
@@ -212,6 +213,10 @@ def test_damage_is_refused_by_name(tmp_path, monkeypatch):
     record["rates"][0][0] += 1e-9
     (tmp_path / "lorenz.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"lorenz\.json is damaged"):
+        stored_exponents("lorenz")
+    (tmp_path / "lorenz.json").write_bytes((tmp_path / "ks1d-22.json").read_bytes())
+    add_to_manifest(tmp_path / "lorenz.json")
+    with pytest.raises(ValueError, match=r"lorenz\.json must hold the exponents of .*Lorenz.*got .*KS1D"):
         stored_exponents("lorenz")
     (tmp_path / "lorenz.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"lorenz\.json"):

@@ -1,6 +1,7 @@
 """Scores of rollouts: known errors have known valid times, known waves known spectra."""
 
 import warnings
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -126,3 +127,22 @@ def test_scores_do_not_depend_on_the_callers_errstate(setting):
     with warnings.catch_warnings(), np.errstate(all=setting):
         warnings.simplefilter("error", RuntimeWarning)
         np.testing.assert_array_equal(scores(), wanted)
+
+
+def test_masked_entries_are_refused_and_masks_without_any_are_not():
+    """An entry that is masked has no value: no score can be computed from what lies behind it."""
+    truth = waves()
+    mask = np.zeros(truth.shape, dtype=bool)
+    plain, mask[0, 3, 2] = np.ma.array(truth + 1, mask=mask), True
+    hidden = np.ma.array(truth + 1, mask=mask)
+    for score in (nrmse, nrmse_by_lead, climate, partial(valid_prediction_time, dt=1, lyapunov=1)):
+        assert np.all(score(plain, truth) == score(truth + 1, truth))
+        for masked in (hidden, list(hidden), [list(part) for part in hidden]):
+            with pytest.raises(ValueError, match="prediction must have no masked entries .*; got 1"):
+                score(masked, truth)
+        with pytest.raises(ValueError, match="truth must have no masked entries .*; got 1"):
+            score(truth, hidden)
+    with pytest.raises(ValueError, match="fields must have no masked entries"):
+        spectrum(hidden)
+    with pytest.raises(ValueError, match="values must have no masked entries"):
+        mean_interval([1.0, np.ma.masked, 2.0])

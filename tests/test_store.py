@@ -773,6 +773,10 @@ def test_a_damaged_data_set_is_refused(name, tmp_path, monkeypatch):
     path.write_bytes(flipped(content, len(content) // 2))
     with pytest.raises(ValueError, match=rf"{name}\.nc is damaged"):
         data.stored(name)
+    save(xr.DataArray([1.0]), path)  # another array, and listed
+    store.add_to_manifest(path)
+    with pytest.raises(ValueError, match=rf"{name}\.nc must be made by python -m qrnn_helpers.data --write"):
+        data.stored(name)
     path.unlink()
     with pytest.raises(FileNotFoundError, match=rf"{name}\.nc is missing"):
         data.stored(name)

@@ -1,12 +1,14 @@
 """The stored study: a fair plan, runs that repeat, stored runs that are what they say."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from qrnn_helpers import nrmse, study
 from qrnn_helpers.panel import TrainingPanel
+from qrnn_helpers.store import add_to_manifest, write_record
 from qrnn_helpers.study import RATES, SEEDS, TUNING_SEED, Run, build, finals, load_run, perform, plan, probes, train
 
 TINY = [
@@ -39,6 +41,53 @@ def test_a_stored_run_is_left_alone_and_comes_back(tmp_path):
     for stored, own in zip(model.parameters(), trained.parameters(), strict=True):
         assert torch.equal(stored, own)
     assert record["curve"]["circuits"][-1] == curve["circuits"].iloc[-1]
+
+
+def test_only_a_runs_own_sound_record_is_read(tmp_path):
+    """What lies under a run's name, listed or not, is its own and whole, or is refused by name."""
+    run, other = TINY[4], replace(TINY[4], seed=6)
+    perform(run, tmp_path)
+    path, strange = (study.place(each, tmp_path) for each in (run, other))
+    sound = path.read_bytes()
+    readers = (lambda each: load_run(each, tmp_path), lambda each: study.trials([each], tmp_path))
+    with pytest.raises(FileNotFoundError, match="seed6.json is missing"):
+        load_run(other, tmp_path)
+    strange.write_bytes(sound)
+    for words in ("seed6.json is not listed", "seed6.json must hold run .*'seed': 6.*got .*'seed': 5"):
+        for read in readers:
+            with pytest.raises(ValueError, match=words):
+                read(other)
+        add_to_manifest(strange)
+    record = json.loads(sound)
+    for change in (0.5, float("nan"), None, [[1.0]]):
+        changed = {**record, "weights": {**record["weights"], "decoder.bias": [change]}}
+        path.write_text(json.dumps(changed))
+        for read in readers:
+            with pytest.raises(ValueError, match="seed5.json is damaged"):
+                read(run)
+    for change in (float("nan"), None, [1.0, 2.0]):  # as if it had been stored so
+        write_record({**record, "weights": {**record["weights"], "decoder.bias": [change]}}, path)
+        with pytest.raises((ValueError, TypeError), match="weights decoder.bias must"):
+            load_run(run, tmp_path)
+    for content in ("{}", "[]", "3", "null", "[" * 10**5, '{"run": []}', '{"run": 1}', ""):
+        path.write_text(content)
+        add_to_manifest(path)
+        for read in readers:
+            with pytest.raises(ValueError, match=r"seed5\.json"):
+                read(run)
+    write_record(record, path)
+    load_run(run, tmp_path)
+
+
+def test_status_names_damaged_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "FOLDER", tmp_path)
+    perform(TINY[4], tmp_path)
+    path = study.place(TINY[4], tmp_path)
+    path.write_bytes(b"")
+    perform(TINY[4], tmp_path)  # does not vouch for it
+    for command in ("status", "run", "table"):
+        with pytest.raises(SystemExit, match=f"damaged.*{path.name}"):
+            study.main([command])
 
 
 @pytest.mark.parametrize("run", TINY, ids=lambda r: r.name)
