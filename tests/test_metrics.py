@@ -129,12 +129,12 @@ def test_scores_do_not_depend_on_the_callers_errstate(setting):
         np.testing.assert_array_equal(scores(), wanted)
 
 
+@pytest.mark.filterwarnings("ignore:Warning. converting a masked element to nan")
 def test_masked_entries_are_refused_and_masks_without_any_are_not():
     """An entry that is masked has no value: no score can be computed from what lies behind it."""
     truth = waves()
-    mask = np.zeros(truth.shape, dtype=bool)
-    plain, mask[0, 3, 2] = np.ma.array(truth + 1, mask=mask), True
-    hidden = np.ma.array(truth + 1, mask=mask)
+    plain, hidden = (np.ma.array(truth + 1, mask=np.zeros(truth.shape, dtype=bool)) for _ in range(2))
+    hidden.mask[0, 3, 2] = True
     for score in (nrmse, nrmse_by_lead, climate, partial(valid_prediction_time, dt=1, lyapunov=1)):
         assert np.all(score(plain, truth) == score(truth + 1, truth))
         for masked in (hidden, list(hidden), [list(part) for part in hidden]):
