@@ -257,7 +257,7 @@ class DirectionalShift(GradientEstimator):
         signs = _signs((self.directions, *gate_angles.shape), self.generator, angles)
         node = _riesz_nodes(signs.shape[:2], self.generator).to(angles)[..., None, None]
         moves = (2 * node + 1) * torch.pi / (2 * band) * signs
-        both = torch.cat([gate_angles + moves, gate_angles - moves])
+        both = program.reduced(torch.cat([gate_angles + moves, gate_angles - moves]))
         forth, back = circuits.values(both, weights).split(self.directions)
         change = _changes(forth - back, self.causal) * (1 - 2 * (node % 2))
         return program.pull_back(angles, (band / 2 * change * signs).mean(0))

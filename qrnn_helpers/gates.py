@@ -8,6 +8,7 @@ targets is read.  What is neither constant nor such a family is replaced by its 
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -114,6 +115,14 @@ class Family:
             f"whole multiples of one frequency only, {LARGEST_COUNT} at most. Use DirectionalShift, SPSA or Autograd, "
             "or decompose the gate into others"
         )
+
+    @cached_property
+    def unit(self) -> float:
+        """W, or NaN if the differences have no unit in common: then the gate has no period and no shift rule."""
+        try:
+            return self.spectrum[0]
+        except ValueError:
+            return math.nan
 
     @cached_property
     def rule(self) -> ShiftRule:

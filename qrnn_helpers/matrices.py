@@ -7,6 +7,7 @@ so that the number of calls does not grow with the number of qubits.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -51,14 +52,16 @@ class Matrices:
                 for side, kind in enumerate(kinds):
                     factors.setdefault(kind, []).append([(number, pieces[k][side]) for number, pieces in members])
         self._alike = {kind: _alike(lists) for kind, lists in factors.items()}
+        families = {op.family for block in blocks for op in block.ops if op.family is not None}
+        self._periodic = all(math.isfinite(family.unit) for family in families)
         self._kept: dict = {}
 
     def __call__(self, gate_angles: torch.Tensor, dtype: torch.dtype, tape: list | None = None) -> list[torch.Tensor]:
         """Gate angles (blocks, N, G) differ from block to block; ``tape`` takes what `pull_back` will need."""
         constants, alike = self._tensors(dtype, gate_angles.device)
-        by_gate = gate_angles.mT.to(torch.empty((), dtype=dtype).real.dtype).contiguous()
+        by_gate = gate_angles.mT.to(self._real(dtype)).contiguous()
         waves = {
-            kind: _waves(by_gate[gates] if by_gate.dim() == 2 else by_gate[owners, gates], rates)
+            kind: _waves(by_gate[gates] if by_gate.dim() == 2 else by_gate[owners, gates], rates).to(dtype)
             for kind, (owners, gates, rates, _) in alike.items()
         }
         sums = {kind: torch.bmm(alike[kind][3], wave).split(self._alike[kind].sizes) for kind, wave in waves.items()}
@@ -93,7 +96,7 @@ class Matrices:
         for kind, wave in waves.items():
             _, places, rates, terms = self._tensors(wave.dtype, wave.device)[1][kind]
             phases = -(torch.bmm(terms.mT, torch.cat(by_kind[kind])) * wave).imag
-            found.index_add_(0, places, torch.bmm(rates.mT, phases).flatten(0, 1).to(found.dtype))
+            found.index_add_(0, places, torch.bmm(rates.mT.to(phases.dtype), phases).flatten(0, 1).to(found.dtype))
         return found.T
 
     @cached_property
@@ -110,11 +113,15 @@ class Matrices:
         pieces = [(4 ** len(b.qubits), [len(piece) for piece in b.pieces]) for b in self.blocks if not b.constant]
         return sums + sum(size * lengths.count(2) + (len(lengths) - 1) * round(size**1.5) for size, lengths in pieces)
 
+    def _real(self, dtype: torch.dtype) -> torch.dtype:
+        """The type of phases: double where a gate has no period, so that its angle may be large."""
+        return dtype.to_real() if self._periodic else torch.float64
+
     def _tensors(self, dtype: torch.dtype, device) -> tuple[list, dict]:
         """Constant blocks and kinds of factors, as tensors."""
         key = (dtype, device)
         if key not in self._kept:
-            real = torch.empty((), dtype=dtype).real.dtype
+            real = self._real(dtype)
             constants = [b.constant and torch.tensor(b.matrix, dtype=dtype, device=device)[None] for b in self.blocks]
             alike = {
                 kind: (

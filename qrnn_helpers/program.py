@@ -9,7 +9,6 @@ of its own: `gates` reads it, `angles` computes its angle from those of the step
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
 import numpy as np
@@ -21,7 +20,7 @@ from .angles import AngleMap
 from .circuits import check_step
 from .evolution import prepare
 from .fusion import Cluster, clusters, fuse
-from .gates import Family, ShiftRule, read
+from .gates import ShiftRule, read
 from .growth import Growth
 from .limits import check_bytes
 from .matrices import Matrices
@@ -31,6 +30,9 @@ __all__ = ["ShiftRule", "StepProgram"]
 LARGE = 64.0
 """Radians beyond which an angle is reduced by its gate's period: a sum of many such angles, or one in single
 precision, would lose the digits that count."""
+
+LARGEST = 2.0**20
+"""Radians that a gate without a period may have: in double precision its phases keep ten digits."""
 
 WIDTHS = 2, 3, 4, 5, 6
 """Qubits on which blocks may be multiplied with each other first: the width with the least work is taken."""
@@ -96,9 +98,9 @@ class StepProgram:
 
     def gate_angles(self, angles: torch.Tensor) -> torch.Tensor:
         """Angles (..., P) -> the angle of every occurrence (..., G), large ones reduced by the gate's period."""
-        return self._reduced(self.angle_map(angles))
+        return self.reduced(self.angle_map(angles))
 
-    def _reduced(self, gate_angles: torch.Tensor) -> torch.Tensor:
+    def reduced(self, gate_angles: torch.Tensor) -> torch.Tensor:
         """The same circuits, no angle larger than LARGE or half its gate's period, whichever is more.
 
         The differences of a gate's eigenvalues are whole multiples of a unit W, so that its angle counts modulo
@@ -108,20 +110,20 @@ class StepProgram:
         sizes = gate_angles.detach().abs()
         if not sizes.numel() or float(sizes.amax()) <= LARGE:
             return gate_angles
-        large, units = sizes > LARGE, self._units.to(gate_angles.device)
+        units = self._units.to(gate_angles.device)
         phases = gate_angles.double() * units
-        if not bool((phases.detach().isfinite() | ~large).all()):
+        if not bool((phases.detach().isfinite() | (sizes <= LARGEST)).all()):
             raise ValueError(
-                f"angles must stay within +-{LARGE:g} where a gate's frequencies have no common unit, and finite "
-                f"everywhere; got a gate angle of size {float(sizes.amax()):.3g}"
+                f"angles must be finite, and within +-{LARGEST:g} where a gate's frequencies have no common unit; "
+                f"got a gate angle of size {float(sizes.amax()):.3g}"
             )
         reduced = torch.atan2(phases.sin(), phases.cos()) / units
-        return torch.where(large, reduced.to(gate_angles.dtype), gate_angles)
+        return torch.where((sizes > LARGE) & units.isfinite(), reduced.to(gate_angles.dtype), gate_angles)
 
     @cached_property
     def _units(self) -> torch.Tensor:
         """The unit W of every occurrence's frequencies (G,); NaN where they have none in common."""
-        return torch.tensor([_unit(op.family) for op in self.occurrences], dtype=torch.float64, device="cpu")
+        return torch.tensor([op.family.unit for op in self.occurrences], dtype=torch.float64, device="cpu")
 
     def pull_back(self, angles: torch.Tensor, gate_gradient: torch.Tensor) -> torch.Tensor:
         """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
@@ -225,10 +227,3 @@ class StepProgram:
         kept += graph * (4**self.memory + 4 * len(self.occurrences))
         isometries = 3 * portion + 2 * min(batch, portion)
         return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + isometries * self.size)
-
-
-def _unit(family: Family) -> float:
-    try:
-        return family.spectrum[0]
-    except ValueError:
-        return math.nan

@@ -196,17 +196,27 @@ def test_probabilities_are_probabilities_at_any_angle(dtype):
         assert p.min() > -1e-6 and (p.sum(-1) - 1).abs().max() < (1e-12 if dtype == torch.complex128 else 1e-5)
 
 
-def test_large_angles_without_a_period_are_refused():
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
+def test_large_angles_without_a_period(dtype):
+    """Right up to a bound, refused beyond, in single precision too."""
     step = QuantumCircuit(*registers(1, 1, True))
+    step.h([0, 1])
     step.append(Irrational(A), [0, 1])
-    layer = QuantumRecurrentLayer(step, gradient=SPSA(seed=0))
-    layer(torch.full((1, 1, 1), 30.0, dtype=ANGLE))
-    with pytest.raises(ValueError, match="angles must stay within \\+-64 .* got a gate angle of size 1e\\+03"):
-        layer(torch.full((1, 1, 1), 1000.0, dtype=ANGLE))
-    with pytest.raises(ValueError, match="angles must"):
-        double = QuantumCircuit(*registers(1, 1, True))
-        double.rx(2 * A, 1)
-        QuantumRecurrentLayer(double)(torch.full((1, 1, 1), 1.7e308, dtype=ANGLE))
+    step.h(1)
+    layer = QuantumRecurrentLayer(step, backend=ExactBackend(dtype), gradient=SPSA(seed=0))
+    for size in (30.0, 70.0, 1e6):
+        angles = torch.tensor([[[size], [-size - 0.3]]], dtype=ANGLE)
+        wanted, _ = evolve(step, angles[0].numpy())
+        np.testing.assert_allclose(layer(angles)[0][0], wanted, rtol=0, atol=1e-9 if dtype.itemsize == 16 else 1e-6)
+    with pytest.raises(ValueError, match="angles must be finite, and within .* got a gate angle of size 1e\\+07"):
+        layer(torch.full((1, 1, 1), 1e7, dtype=ANGLE))
+
+
+def test_angles_that_overflow_are_refused():
+    step = QuantumCircuit(*registers(1, 1, True))
+    step.rx(2 * A, 1)
+    with pytest.raises(ValueError, match="angles must be finite"):
+        QuantumRecurrentLayer(step)(torch.full((1, 1, 1), 1.7e308, dtype=ANGLE))
 
 
 class Irrational(Gate):
