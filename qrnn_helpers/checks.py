@@ -79,7 +79,8 @@ def check_array(name: str, value: Any, ndim: int | None = None, finite: bool = T
         words = "" if ndim is None else f"{ndim} dimensions, "
         raise ValueError(f"{name} must have {words}none empty; got shape {array.shape}")
     check_bytes(name, 8 * array.size, f"shape {array.shape}")
-    array = np.asarray(array, dtype=float)
+    with np.errstate(over="ignore"):  # a long double may be infinite as a float
+        array = np.asarray(array, dtype=float)
     if finite and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; it holds NaN or infinite values")
     return array
@@ -98,7 +99,7 @@ def _numpy(name: str, value: Any) -> np.ndarray:
     """`value` as NumPy sees it, if it is of numbers at all: anything else could be endless."""
     if isinstance(value, (list, tuple, numbers.Number)) or hasattr(value, "__array__"):
         try:
-            return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
+            return np.asarray(value.detach().cpu().resolve_neg() if isinstance(value, torch.Tensor) else value)
         except Exception as error:  # ragged lists, tensors without values, arrays of the caller's own making
             raise TypeError(f"{name} must be an array of real numbers; got {shown(value)}: {error}") from error
     raise TypeError(f"{name} must be an array of real numbers; got {shown(value)} ({type(value).__name__})")
@@ -125,6 +126,20 @@ def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_to
     if not bool(torch.isfinite(value.detach()).all()):
         raise ValueError(f"{name} must be finite; got NaN or infinite values")
     return value
+
+
+def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """Return `dtype`, torch's default for None, if weights and sums can be of it."""
+    if dtype is None:
+        return torch.get_default_dtype()
+    if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point and dtype.itemsize > 1):
+        raise TypeError(f"dtype must be a floating torch dtype of 16 bits or more, or None; got {shown(dtype)}")
+    return dtype
+
+
+def usable(value: torch.Tensor) -> torch.Tensor:
+    """`value`, copied where gradients are recorded and it was made in inference mode, which torch refuses to save."""
+    return value.clone() if value.is_inference() and torch.is_grad_enabled() else value
 
 
 def torch_generator(seed: int | torch.Generator | None, name: str = "seed") -> torch.Generator:

@@ -137,7 +137,10 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     circuit = QuantumCircuit(step.qubits, *step.qregs)  # registers may be laid over loose qubits
     for t in range(time_steps):
         own = angles[t * len(parameters) : (t + 1) * len(parameters)]
-        block = step.assign_parameters(dict(zip(parameters, own)))
+        try:
+            block = step.assign_parameters(dict(zip(parameters, own)))
+        except RecursionError as error:
+            raise ValueError("step must hold gates whose definitions end; got one that contains itself") from error
         for instruction in block.data:  # not `compose`: it grows with the square of the time
             circuit.append(instruction, copy=False)
         circuit.global_phase += block.global_phase

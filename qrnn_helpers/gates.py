@@ -244,7 +244,7 @@ def _as_drawn(gate: Operation, qubits: tuple[int, ...], parts: list[Placed]) -> 
 
 
 def _check_numbers(gate: Operation) -> None:
-    for number in gate.params:
+    for number in getattr(gate, "params", ()):  # an Operation of the reader's, such as a Clifford, may have none
         if isinstance(number, numbers.Number) and not np.isfinite(number):
             raise ValueError(f"step: got gate {gate.name!r} with the angle {number}; allowed are finite ones")
 

@@ -184,7 +184,7 @@ def check_points(points: object, length: float, most: int) -> int:
         raise ValueError(f"points must be even; got {number}")
     if length / number > COARSEST:
         raise ValueError(
-            f"points must be at least {int(np.ceil(length / COARSEST))} for length={length:g}: "
+            f"points must be at least {np.ceil(length / COARSEST):g} for length={length:g}: "
             f"a spacing of at most {COARSEST:g}, or the damped waves are missing; got {number}"
         )
     if number / length > FINEST:

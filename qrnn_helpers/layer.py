@@ -12,7 +12,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from .backends import Backend, ExactBackend
-from .checks import check_instance, check_integer, check_tensor, shown, torch_generator
+from .checks import check_dtype, check_instance, check_integer, check_tensor, shown, torch_generator, usable
 from .cost import CostLedger
 from .estimators import Autograd, GradientEstimator, ParameterShift
 from .limits import check_bytes
@@ -56,7 +56,8 @@ class QuantumRecurrentLayer(nn.Module):
         self.gradient = check_instance("gradient", gradient, GradientEstimator, "a GradientEstimator such as SPSA()")
         if isinstance(gradient, Autograd) and not exact:
             raise ValueError(f"gradient must not be Autograd() off the exact backend; got backend {self.backend!r}")
-        self.gradient.circuits(self.program, 1)  # a gate without a rule is refused here, not in training
+        # A gate without a rule is refused here, not in training.
+        check_integer("gradient's number of circuits", gradient.circuits(self.program, 1), minimum=0)
         self.cost = CostLedger()
 
     def forward(
@@ -92,6 +93,9 @@ class QuantumRecurrentLayer(nn.Module):
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Give back the generators' states, where the owner is of the class and on the kind of device that had them."""
         check_instance("_extra_state", state, torch.Tensor, "the tensor of get_extra_state")
+        if state.layout != torch.strided or state.is_meta or state.is_complex() or state.is_quantized:
+            raise TypeError(f"_extra_state must be the tensor of get_extra_state; got {state.dtype} on {state.device}")
+        check_bytes("_extra_state", state.numel(), f"{state.numel()} bytes")
         content = state.to("cpu", torch.uint8).numpy().tobytes()  # also after a cast of the whole state_dict
         try:
             states = load(content) if content else {}
@@ -138,7 +142,11 @@ class _Estimated(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, weights, _):
         (angles,) = ctx.saved_tensors
-        return ctx.gradient.estimate(ctx.circuits, angles, weights), None, None
+        slopes = ctx.gradient.estimate(ctx.circuits, angles, weights)
+        allowed = f"an estimator that answers a real tensor of shape {tuple(angles.shape)}"
+        if check_instance("gradient", slopes, torch.Tensor, allowed).shape != angles.shape or slopes.is_complex():
+            raise ValueError(f"gradient must be {allowed}; got {slopes.dtype} of shape {tuple(slopes.shape)}")
+        return slopes, None, None
 
 
 class QRNN(nn.Module):
@@ -168,8 +176,7 @@ class QRNN(nn.Module):
         output_size = check_integer("output_size", output_size, minimum=1)
         check_instance("skip", skip, bool, "True or False")
         self.layer = QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
-        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise TypeError(f"dtype must be a floating torch dtype or None; got {shown(dtype)}")
+        dtype = check_dtype(dtype)
         program = self.layer.program
         if not program.parameters:
             raise ValueError("step must have at least one Parameter for the encoder to set; got none")
@@ -186,16 +193,17 @@ class QRNN(nn.Module):
         check_tensor("x", x, ("batch", "time", self.encoder.in_features))
         if x.dtype != self.encoder.weight.dtype:
             raise TypeError(f"x must have the weights' dtype {self.encoder.weight.dtype}; got {x.dtype}")
+        x = usable(x)
         probabilities, state = self.layer(self.encoder(x), state)
         y = self.decoder(probabilities)
         return (y if self.skip is None else y + self.skip(x)), state
 
 
 def linear(
-    inputs: int, outputs: int, weight: float, bias: float, dtype: torch.dtype | None, generator: torch.Generator
+    inputs: int, outputs: int, weight: float, bias: float, dtype: torch.dtype, generator: torch.Generator
 ) -> nn.Linear:
     """A linear layer, uniform within +-weight and +-bias, that leaves torch's global generator alone."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=dtype or torch.get_default_dtype())
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=dtype)
     nn.init.uniform_(layer.weight, -weight, weight, generator=generator)
     nn.init.uniform_(layer.bias, -bias, bias, generator=generator)
     return layer

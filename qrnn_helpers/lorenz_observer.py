@@ -14,7 +14,7 @@ import xarray as xr
 
 from .checks import check_array, check_instance, check_integer, check_tensor, shown
 from .limits import check_bytes
-from .tasks import Pair, Scaling, Task, check_scale
+from .tasks import Pair, Scaling, Task, check_scale, check_washout
 
 __all__ = ["LorenzObserver", "lorenz_observer"]
 
@@ -50,7 +50,7 @@ def lorenz_observer(series: xr.DataArray, *, steps: int = 20, washout: int = 5, 
     neither trained on nor scored.  The course project has dt = 0.01 and windows of 20 steps.
     """
     steps = check_integer("steps", steps, minimum=1)
-    washout = check_integer("washout", washout, minimum=0, maximum=steps - 1)
+    washout = check_washout(washout, steps)
     stride = check_integer("stride", stride, minimum=1)
     values = _series(series, steps)
     ends = [round(len(values) * fraction) for fraction in (TRAIN, TRAIN_AND_VALIDATION)]

@@ -124,9 +124,11 @@ def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
     D of the mean exponents, and its standard error by leaving out one trajectory at a time
     (jackknife; nan from a single one).
     """
-    rates = np.atleast_2d(
-        check_array("exponents", exponents["rates"] if isinstance(exponents, xr.Dataset) else exponents)
-    )
+    if isinstance(exponents, xr.Dataset):
+        if "rates" not in exponents:
+            raise ValueError(f"exponents must hold rates; got a Dataset of {shown(list(exponents))}")
+        exponents = exponents["rates"]
+    rates = np.atleast_2d(check_array("exponents", exponents))
     if rates.ndim > 2:
         raise ValueError(f"exponents must be (index,) or (trajectory, index); got shape {rates.shape}")
     n = len(rates)

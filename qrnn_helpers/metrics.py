@@ -115,7 +115,7 @@ def spectrum(fields, dimensions: int = 1) -> np.ndarray:
     ``fields`` are (..., x), or (..., y, x) with ``dimensions`` 2, where the index is that of
     sqrt(nx^2 + ny^2), rounded.  Averages over all other axes.
     """
-    return _spectrum("fields", fields, dimensions)
+    return _spectrum("fields", fields, check_integer("dimensions", dimensions, minimum=1, maximum=2))
 
 
 @np.errstate(all="ignore")
@@ -127,6 +127,7 @@ def climate(prediction, truth, dimensions: int = 1) -> pd.Series:
     |log10 E / E_truth| over the waves that hold a thousandth of the truth's energy or more.  A perfect
     climate is 1, 0, 0.  Shapes (..., x) or, with ``dimensions`` 2, (..., y, x); numbers of samples may differ.
     """
+    dimensions = check_integer("dimensions", dimensions, minimum=1, maximum=2)
     ours, theirs = _spectrum("prediction", prediction, dimensions), _spectrum("truth", truth, dimensions)
     prediction, truth = check_array("prediction", prediction), check_array("truth", truth)
     if prediction.shape[-dimensions:] != truth.shape[-dimensions:]:
@@ -144,7 +145,6 @@ def climate(prediction, truth, dimensions: int = 1) -> pd.Series:
 
 def _spectrum(name: str, fields, dimensions: int) -> np.ndarray:
     """`spectrum` of the argument of that name."""
-    dimensions = check_integer("dimensions", dimensions, minimum=1, maximum=2)
     fields = check_array(name, fields)
     if fields.ndim < dimensions:
         raise ValueError(f"{name} must have {dimensions} dimensions or more; got shape {fields.shape}")

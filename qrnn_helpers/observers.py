@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from .checks import check_instance, check_integer, check_tensor, shown
+from .checks import check_array, check_instance, check_integer, check_tensor, shown
 from .tasks import (
     PARTS,
     Pair,
@@ -16,6 +16,7 @@ from .tasks import (
     Task,
     check_fields,
     check_same_grid,
+    check_washout,
     check_windows,
     draw_windows,
     spread,
@@ -42,10 +43,12 @@ class Observer(Task):
     def field(self, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
         """The whole field (windows, steps, *grid), in its own units, from sensors and (predicted) others."""
         check_tensor("x", x, ("windows", "steps", len(self.sensors)))
-        check_tensor("y", y, (*x.shape[:2], len(self.others)))
+        check_tensor("y", y, ("windows", "steps", len(self.others)))
+        if x.shape[:2] != y.shape[:2]:
+            raise ValueError(f"x and y must have as many windows and steps; got {tuple(x.shape)} and {tuple(y.shape)}")
         values = np.empty((*x.shape[:2], len(self.sensors) + len(self.others)))
-        values[..., self.sensors] = self.x_scaling.values(x.detach().numpy())
-        values[..., self.others] = self.y_scaling.values(y.detach().numpy())
+        values[..., self.sensors] = self.x_scaling.values(check_array("x", x))
+        values[..., self.others] = self.y_scaling.values(check_array("y", y))
         return values.reshape(*x.shape[:2], *self.grid)
 
 
@@ -67,7 +70,7 @@ def observer(
     ``windows`` counts the windows of the three parts.  Each part draws from its own trajectories only.
     """
     sensors, steps = check_integer("sensors", sensors, minimum=1), check_integer("steps", steps, minimum=1)
-    washout = check_integer("washout", washout, minimum=0, maximum=steps - 1)
+    washout = check_washout(washout, steps)
     need = f"steps={shown(steps)}, sensors={shown(sensors)}"
     fields = {"train": train, "validation": validation, "test": test}
     values = check_fields(fields, steps, sensors + 1, need)

@@ -13,7 +13,7 @@ import xarray as xr
 
 from .checks import check_array, check_instance, check_integer, check_real, check_tensor, shown
 from .limits import check_bytes
-from .tasks import PARTS, SMALLEST, Pair, Scaling, Task, check_fields, check_windows, streams
+from .tasks import PARTS, SMALLEST, Pair, Scaling, Task, check_answer, check_fields, check_windows, streams
 
 __all__ = ["PatchForecast", "advance", "low_pass", "patch_forecast", "rollout", "rollouts", "teacher_forced"]
 
@@ -231,12 +231,7 @@ def advance(
     sizes = fields.shape[2:]
     x = fields.flatten(2)[:, :, _around(tuple(sizes), task.offsets)] / task.field_std
     x = x.transpose(1, 2).flatten(0, 1)
-    answer = forecast(x)
-    allowed = f"a function to a real tensor ({len(x)},)"
-    check_instance("forecast", answer, torch.Tensor, allowed)
-    if answer.numel() != len(x) or answer.is_complex():
-        raise ValueError(f"forecast must be {allowed}; got one of {answer.dtype} {tuple(answer.shape)}")
-    increment = answer.reshape(-1, *sizes)
+    increment = check_answer("forecast", forecast(x), (len(x),), (len(x), 1)).reshape(-1, *sizes)
     if flux:
         increment = increment - torch.roll(increment, -1, dims=-1)
     new = fields[:, -1] + task.increment_std * increment
@@ -247,7 +242,7 @@ def low_pass(fields: torch.Tensor, modes: int) -> torch.Tensor:
     """Of fields (n, x) or (n, y, x) the waves of an index of 1 to ``modes``."""
     axes, sizes = tuple(range(1, fields.dim())), fields.shape[1:]
     squares = sum(np.ix_(*(np.fft.fftfreq(points, 1 / points) ** 2 for points in sizes)))[..., : sizes[-1] // 2 + 1]
-    kept = torch.from_numpy((squares > 0) & (squares <= float(modes) ** 2))
+    kept = torch.from_numpy((squares > 0) & (squares <= min(modes, 2**31) ** 2))
     spectrum = torch.where(kept, torch.fft.rfftn(fields, dim=axes), 0.0)
     return torch.fft.irfftn(spectrum, sizes, dim=axes)
 

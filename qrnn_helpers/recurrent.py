@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .checks import check_integer, check_tensor, shown, torch_generator
+from .checks import check_dtype, check_integer, check_tensor, shown, torch_generator, usable
 from .limits import check_bytes
 
 __all__ = ["GRU", "RNN"]
@@ -30,11 +30,9 @@ class _Recurrent(nn.Module):
         super().__init__()
         sizes = {"input_size": input_size, "output_size": output_size, "hidden": hidden}
         input_size, output_size, hidden = (check_integer(name, size, minimum=1) for name, size in sizes.items())
-        if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise TypeError(f"dtype must be a floating torch dtype or None; got {shown(dtype)}")
+        dtype = check_dtype(dtype)
         words = ", ".join(f"{name}={shown(size)}" for name, size in sizes.items())
         check_bytes("weights", 8 * hidden * (self.gates * (input_size + hidden + 2) + output_size), words)
-        dtype = dtype or torch.get_default_dtype()
         # Made without memory and then emptied: torch's own start would draw from the global generator.
         cell = self.kind(input_size, hidden, batch_first=True, dtype=dtype, device="meta").to_empty(device="cpu")
         self.add_module(self.kind.__name__.lower(), cell)
@@ -51,7 +49,7 @@ class _Recurrent(nn.Module):
         for name, value in {"x": x, "state": x if state is None else state}.items():
             if value.dtype != self.decoder.weight.dtype:
                 raise TypeError(f"{name} must have the weights' dtype {self.decoder.weight.dtype}; got {value.dtype}")
-        hidden, state = cell(x, state)
+        hidden, state = cell(usable(x), None if state is None else usable(state))
         return self.decoder(hidden), state
 
 

@@ -17,9 +17,11 @@ from .tasks import (
     Predict,
     Scaling,
     Task,
+    check_answer,
     check_fields,
     check_same_grid,
     check_scale,
+    check_washout,
     check_windows,
     draw_windows,
     streams,
@@ -57,7 +59,7 @@ class ReducedForecast(Task):
     def lift(self, coefficients: np.ndarray) -> np.ndarray:
         """The fields (..., *grid) that coefficients (..., modes) stand for."""
         coefficients = check_array("coefficients", coefficients, finite=False)
-        if coefficients.shape[-1] != len(self.modes):
+        if coefficients.shape[-1:] != (len(self.modes),):
             raise ValueError(f"coefficients must have shape (..., {len(self.modes)}); got {coefficients.shape}")
         return (coefficients @ self.modes + self.mean).reshape(*coefficients.shape[:-1], *self.grid)
 
@@ -70,11 +72,7 @@ class ReducedForecast(Task):
 
     def answer(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
         """What a model says to windows x, if it has the right shape."""
-        answer = predict(x.to(self.train[0].dtype))
-        check_instance("predict", answer, torch.Tensor, "a function to a tensor")
-        if answer.shape != x.shape or answer.is_complex():
-            raise ValueError(f"predict must answer real numbers of shape {tuple(x.shape)}; got {tuple(answer.shape)}")
-        return answer.double()
+        return check_answer("predict", predict(x.to(self.train[0].dtype)), tuple(x.shape)).double()
 
 
 def reduced_forecast(
@@ -98,7 +96,7 @@ def reduced_forecast(
     """
     modes, steps = check_integer("modes", modes, minimum=1), check_integer("steps", steps, minimum=1)
     check_one_of("basis", basis, ("fourier", "pod"))
-    washout = check_integer("washout", washout, minimum=0, maximum=steps - 1)
+    washout = check_washout(washout, steps)
     fields = {"train": train, "validation": validation, "test": test}
     values = check_fields(fields, steps + 1, 2, f"steps={shown(steps)}")
     check_same_grid(values)

@@ -99,10 +99,24 @@ def tune(task: Task, rival: Rival, *, seed: int = TUNING_SEED, measure: Measure 
     check_instance("measure", measure, Callable, "a function of task, predict and part")
     seed = check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
     rows = [
-        {"setting": setting, "validation": _measured(measure, task, rival.fit(task, seed, **setting), "validation")}
-        for setting in rival.settings(task)
+        {"setting": setting, "validation": _measured(measure, task, _fitted(rival, task, seed, setting), "validation")}
+        for setting in _settings(rival, task)
     ]
     return pd.DataFrame(rows).sort_values("validation", kind="stable", ignore_index=True)
+
+
+def _settings(rival: Rival, task: Task) -> list[dict]:
+    """What a rival's own function offers, if it is a list of settings."""
+    words = f"rival {shown(rival.name)} of models must have settings"
+    settings = _listed(f"{words}; they", rival.settings(task))
+    if not settings or not all(isinstance(setting, dict) for setting in settings):
+        raise ValueError(f"{words}, dicts of arguments of its fit; got {shown(settings)}")
+    return settings
+
+
+def _fitted(rival: Rival, task: Task, seed: int, setting: dict) -> Fitted:
+    words = f"rival {shown(rival.name)} of models, its fit,"
+    return check_instance(words, rival.fit(task, seed, **setting), Fitted, "a function to a Fitted")
 
 
 def compare(
@@ -128,7 +142,7 @@ def compare(
 def _row(task: Task, rival: Rival, seeds: list[int], measure: Measure) -> dict:
     tuned = tune(task, rival, measure=measure)
     setting = tuned["setting"].iloc[0]
-    fitted = [rival.fit(task, seed, **setting) for seed in (seeds if rival.chance else seeds[:1])]
+    fitted = [_fitted(rival, task, seed, setting) for seed in (seeds if rival.chance else seeds[:1])]
     scores = [_measured(measure, task, each, "test") for each in fitted]
     mean, half = mean_interval(scores) if rival.chance else (scores[0], math.nan)
     row = {"model": rival.name, "sees": fitted[0].sees, "parameters": fitted[0].parameters, "tried": len(tuned)}

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 
 from .backends import Backend, each_step, figures
+from .checks import shown
 from .cost import CostLedger
 from .program import StepProgram
 
@@ -135,7 +136,7 @@ class Circuits:
             start = time.perf_counter()
             result = self.backend.run(self.program, part, state)
             self._record(*part.shape[:2], start)
-            yield result
+            yield _checked(result, (*part.shape[:2], 2**self.program.readout))
 
     def _record(self, circuits: int, time_steps: int, start: float, jobs: int = 1) -> None:
         """Book a finished run: one that failed has cost nothing we know of."""
@@ -143,3 +144,15 @@ class Circuits:
         ran = Ran(self.backend, self.program, time_steps, known)
         cost = self.cost if threading.get_ident() == self.thread else self.innermost
         cost.record(circuits, circuits * self.backend.shots, jobs, seconds, ran)
+
+
+def _checked(result: tuple, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """What a backend has answered, if it is what `Backend.run` promises: a reader's own may answer anything."""
+    words = f"backend must answer probabilities, a tensor of shape {shape}, and a state or None"
+    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], torch.Tensor)):
+        raise TypeError(f"{words}; got {shown(result)}")
+    probabilities = result[0]
+    if probabilities.shape != shape or not probabilities.is_floating_point() or probabilities.isnan().any():
+        got = f"{probabilities.dtype} of shape {tuple(probabilities.shape)}"
+        raise ValueError(f"{words}, none NaN; got {got}")
+    return result

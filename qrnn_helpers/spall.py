@@ -160,9 +160,9 @@ class SPSAOptimizer(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Go on where `state_dict` was taken, bit for bit; the options come from there, too."""
-        if "spall" not in state_dict:
-            raise ValueError(f"state_dict must come from an SPSAOptimizer; got one with {sorted(state_dict)}")
-        own = state_dict["spall"]
+        own = state_dict.get("spall") if isinstance(state_dict, dict) else None
+        if not isinstance(own, dict) or not {*KEPT, "generator"} <= own.keys():
+            raise ValueError(f"state_dict must come from an SPSAOptimizer; got one with spall {shown(own)}")
         super().load_state_dict(state_dict)
         self.generator.set_state(own["generator"].cpu())
         for name in KEPT:
@@ -188,6 +188,7 @@ def _listed(params: Iterable) -> list:
         raise TypeError(f"params must be {allowed}; got a tensor alone")
     if not listed:
         raise ValueError(f"params must be {allowed}; got an empty parameter list")
+    weights: set[int] = set()
     for place, entry in enumerate(listed):
         inner = entry.get("params") if isinstance(entry, dict) else [entry]
         if isinstance(inner, Iterator):  # it gives its weights only once, and torch wants them, too
@@ -197,15 +198,17 @@ def _listed(params: Iterable) -> list:
             [inner] if isinstance(inner, torch.Tensor) else check_instance("params", inner, Iterable, allowed)
         ):
             weight = weight[1] if isinstance(weight, tuple) and len(weight) == 2 else weight
-            check_instance("params", weight, torch.Tensor, allowed)
+            if id(check_instance("params", weight, torch.Tensor, allowed)) in weights:
+                raise ValueError("params must hold every weight once: it is moved as often as it is there")
+            weights.add(id(weight))
     return listed
 
 
 def _check_group(group: dict) -> None:
     """Refuse weights and options of a group that the algorithm cannot work with."""
     for weight in group["params"]:
-        if not weight.is_floating_point():
-            raise TypeError(f"params must be real floating weights; got {weight.dtype}")
+        if not weight.is_floating_point() or weight.is_meta:
+            raise TypeError(f"params must be real floating weights with values; got {weight.dtype} on {weight.device}")
         check_bytes("params", weight.numel() * weight.element_size(), f"a weight of shape {tuple(weight.shape)}")
     for name in ("lr", "alpha", "gamma", "stability"):
         group[name] = check_real(name, group[name], minimum=0.0)

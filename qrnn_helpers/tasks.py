@@ -76,12 +76,14 @@ class Task:
         if self.still is not None:
             check_instance("still", self.still, Callable, "a function of windows, or None")
         sizes = [_check_pair(name, getattr(self, name)) for name in PARTS]
+        for name in PARTS:  # data are constants, whatever made them
+            object.__setattr__(self, name, tuple(part.detach().resolve_neg() for part in getattr(self, name)))
         for name, size in zip(PARTS, sizes):
             if size != sizes[0]:
                 words = f"(steps, features of x, features of y, dtype) {sizes[0]}, as train has"
                 raise ValueError(f"{name} must have {words}; got {size}")
         steps = sizes[0][0]
-        washout = check_integer("washout", self.washout, minimum=0, maximum=steps - 1)
+        washout = check_washout(self.washout, steps)
         scored = steps - washout if self.scored is None else self.scored
         object.__setattr__(self, "washout", washout)
         object.__setattr__(self, "scored", check_integer("scored", scored, minimum=1, maximum=steps))
@@ -122,9 +124,9 @@ def score(task: Task, predict: Predict, part: str = "test") -> float:
     if not (isinstance(part, str) and part in parts):
         raise ValueError(f"part must be one of {', '.join(parts)}; got {shown(part)}")
     x, y = getattr(task, part)
-    answer = check_instance("predict", predict(x), torch.Tensor, "a function to a tensor")
-    if answer.shape != y.shape or answer.is_complex() or not torch.isfinite(answer).all():
-        raise ValueError(f"predict must answer finite numbers of shape {tuple(y.shape)}; got {tuple(answer.shape)}")
+    answer = check_answer("predict", predict(x), tuple(y.shape))
+    if not torch.isfinite(answer).all():
+        raise ValueError("predict must answer finite numbers; got NaN or infinite ones")
     truth = y[:, task.lags - 1 :]
     spread = float((truth - truth.mean((0, 1))).square().mean().sqrt())
     if not SMALLEST < spread < 1 / SMALLEST:
@@ -149,6 +151,17 @@ def starts(fields: xr.DataArray, steps: int, ahead: int, count: int) -> tuple[np
     return pieces[:, :steps], pieces[:, steps:]
 
 
+def check_answer(name: str, answer: torch.Tensor, *shapes: tuple[int, ...]) -> torch.Tensor:
+    """What a function of windows has answered, if it is a dense real tensor of one of these shapes."""
+    allowed = f"a function to a dense real tensor of shape {' or '.join(map(str, shapes))}"
+    check_instance(name, answer, torch.Tensor, allowed)
+    dense = answer.layout == torch.strided and not answer.is_meta
+    if answer.shape not in shapes or answer.is_complex() or not dense:
+        got = f"{answer.dtype} {answer.layout} of shape {tuple(answer.shape)} on {answer.device}"
+        raise ValueError(f"{name} must be {allowed}; got {got}")
+    return answer
+
+
 def check_task(task: Task) -> None:
     check_instance("task", task, Task, "a Task such as those of observer() or patch_forecast()")
 
@@ -164,8 +177,7 @@ def check_fields(fields: dict[str, xr.DataArray], times: int, points: int, need:
         if field.sizes["time"] < times or min(field.shape[2:]) < points or not field.sizes["trajectory"]:
             words = f"{name} must have more than {shown(times - 1)} times and {shown(points)} points"
             raise ValueError(f"{words}; got {dict(field.sizes)} for {need}")
-        check_array(name, field)
-    return {name: field.values for name, field in fields.items()}
+    return {name: check_array(name, field) for name, field in fields.items()}
 
 
 def check_same_grid(values: dict[str, np.ndarray]) -> None:
@@ -175,6 +187,14 @@ def check_same_grid(values: dict[str, np.ndarray]) -> None:
             raise ValueError(
                 f"{name} must have the points of train, {values['train'].shape[2:]}; got {field.shape[2:]}"
             )
+
+
+def check_washout(washout: int, steps: int) -> int:
+    """The first steps of a window, which are not scored: at least one is left."""
+    washout = check_integer("washout", washout, minimum=0)
+    if washout >= steps:
+        raise ValueError(f"washout must be at most {shown(steps - 1)} for steps={shown(steps)}; got {shown(washout)}")
+    return washout
 
 
 def check_windows(windows: tuple[int, int, int], entries: int) -> list[int]:
