@@ -106,7 +106,8 @@ class SamplerBackend(Backend):
         self.shots = check_integer("shots", shots, minimum=1)
         if pass_manager is not None:
             check_instance("pass_manager", pass_manager, PassManager, "a qiskit PassManager or None")
-        self.pass_manager = default_pass_manager(sampler) if pass_manager is None else pass_manager
+        self._fitted = default_pass_manager(sampler) if pass_manager is None else None
+        self.pass_manager = self._fitted if pass_manager is None else pass_manager
         self.generator = torch_generator(seed)
         self.max_circuits = check_integer("max_circuits", max_circuits, minimum=1)
         self.retries = check_integer("retries", retries, minimum=0)
@@ -117,9 +118,21 @@ class SamplerBackend(Backend):
         return f"SamplerBackend({type(self.sampler).__name__}, shots={self.shots})"
 
     def __deepcopy__(self, memo: dict) -> SamplerBackend:
-        twin = memo[id(self)] = copy.copy(self)  # a device's session is not ours to copy
+        twin = memo[id(self)] = object.__new__(type(self))
+        vars(twin).update(vars(self))  # a device's session is not ours to copy
         twin.generator = copy.deepcopy(self.generator, memo)
         return twin
+
+    def __getstate__(self) -> dict:
+        # Qiskit's presets cannot be pickled: one that was made here is made again.
+        made_here = self.pass_manager is self._fitted is not None
+        return {**vars(self), "_fitted": None, "made_here": made_here} | ({"pass_manager": None} if made_here else {})
+
+    def __setstate__(self, state: dict) -> None:
+        made_here = state.pop("made_here")
+        vars(self).update(state)
+        if made_here:
+            self.pass_manager = self._fitted = default_pass_manager(self.sampler)
 
     def run(self, program, gate_angles, state=None):
         """One job, however many circuits (a layer keeps to ``max_circuits`` a call)."""

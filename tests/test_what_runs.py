@@ -1,5 +1,7 @@
 """What a device runs: the circuit that `unroll` draws, whatever passes make of it, with the noise it meets."""
 
+import copy
+import pickle
 import re
 import warnings
 
@@ -539,6 +541,20 @@ def test_by_default_circuits_fit_the_device(make, on_line):
     assert pairs and (not on_line or pairs <= set(LINE.coupling_map.get_edges()))
     assert np.abs(found[0, 0] / 200 - evolve(step, angles[0].numpy())[0][0]).sum() < 0.5
     assert layer.cost.two_qubit_gates == circuit.count_ops()["cx"]
+
+
+def test_a_copy_shares_the_fitted_passes_and_a_pickle_makes_them_again():
+    step = rotation_step(1, 1)
+    angles = random_angles(step, 2, 1, seed=1)
+    _, layer = sampled(step, angles, SamplerV2.from_backend(LINE), shots=50)
+    copied, pickled = copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))
+    assert copied.backend.pass_manager is layer.backend.pass_manager
+    found = layer(angles)[0]
+    for twin in (copied, pickled):
+        assert torch.equal(twin(angles)[0], found)
+        assert (twin.cost.depth, twin.cost.two_qubit_gates) == (layer.cost.depth, layer.cost.two_qubit_gates)
+    layer.backend.pass_manager = None  # the usual gates
+    assert pickle.loads(pickle.dumps(layer)).backend.pass_manager is None
 
 
 @pytest.mark.parametrize(
