@@ -99,6 +99,7 @@ class ParameterShift(GradientEstimator):
             gate, shift, coefficient = _terms(program, angles, plan.live[steps.start] if self.prune else None)
             if not len(gate):
                 continue
+            check_copies("angles", gate_angles, len(gate), len(steps))
             shifted = along(gate_angles, steps).repeat(len(gate), 1, 1)
             shifted[torch.arange(len(gate)), :, gate] += shift[:, None]
             value = (coefficient[:, None] * readouts(steps, shifted)).unflatten(1, (len(steps), -1))
@@ -133,6 +134,7 @@ class RandomCoordinate(GradientEstimator):
     def estimate(self, circuits, angles, weights):
         program, (batch, time_steps, _) = circuits.program, angles.shape
         gate_angles, gates = program.gate_angles(angles), len(program.occurrences)
+        check_copies("coordinates", gate_angles, self.circuits(program, time_steps), time_steps)
         drawn = self._draw(batch, time_steps * gates).to(angles.device)
         gate, shift, coefficient = _terms(program, angles)
         # One row for each term of each drawn gate: which sample, which draw, which term.
@@ -181,6 +183,7 @@ class FiniteDifference(GradientEstimator):
         readouts = circuits.variants(gate_angles, weights, self.causal)
         gradient = torch.zeros_like(angles)
         for steps in circuits.spans(gate_angles, 2 * count) if count else ():
+            check_copies("angles", gate_angles, 2 * count, len(steps), count)
             here = along(angles, steps)
             replaced = program.gate_angles(torch.cat([here + moves, here - moves]))
             forth, back = readouts(steps, replaced).unflatten(1, (len(steps), -1)).split(count)
@@ -213,6 +216,7 @@ class SPSA(GradientEstimator):
 
     def estimate(self, circuits, angles, weights):
         check_move("c", self.c, angles)
+        check_copies("directions", angles, 2 * self.directions, angles.shape[1], len(circuits.program.occurrences))
         signs = _signs((self.directions, *angles.shape), self.generator, angles)
         both = circuits.program.gate_angles(torch.cat([angles + self.c * signs, angles - self.c * signs]))
         forth, back = circuits.values(both, weights).split(self.directions)
@@ -254,6 +258,7 @@ class DirectionalShift(GradientEstimator):
         band = angles.shape[1] * sum(np.ptp(op.family.eigenvalues) for op in program.occurrences)
         if not band:  # no angle moves anything
             return torch.zeros_like(angles)
+        check_copies("directions", gate_angles, 2 * self.directions, angles.shape[1])
         signs = _signs((self.directions, *gate_angles.shape), self.generator, angles)
         node = _riesz_nodes(signs.shape[:2], self.generator).to(angles)[..., None, None]
         moves = (2 * node + 1) * torch.pi / (2 * band) * signs
@@ -268,6 +273,13 @@ def _terms(program: StepProgram, like: torch.Tensor, live: torch.Tensor | None =
     gate, shift, coefficient = program.shift_terms
     chosen = slice(None) if live is None else live[gate]
     return gate[chosen].to(like.device), shift[chosen].to(like), coefficient[chosen].to(like)
+
+
+def check_copies(name: str, angles: torch.Tensor, count: int, time_steps: int, more: int = 0) -> None:
+    """Refuse so many variants of some steps' angles (batch, ..., K) as do not fit, before they are made; ``more``:
+    numbers of another kind beside the K of each step."""
+    batch, numbers = len(angles), angles.shape[2] + more
+    check_bytes(name, 24 * count * batch * time_steps * numbers, f"{shown(count)} variants of {batch} circuits")
 
 
 def check_move(name: str, move: float, angles: torch.Tensor) -> None:

@@ -173,7 +173,7 @@ class SamplerBackend(Backend):
                 return run_job(self.sampler, pubs, shots)
             except SamplerError as error:
                 cause = error.__cause__ or error
-                if attempt == self.retries or not self.retry_if(cause):
+                if attempt == self.retries or not _answer(self.retry_if(cause)):
                     raise
                 seconds = delay(cause, attempt)
                 log.warning("%s; retry %d of %d in %g s", error, attempt + 1, self.retries, seconds)
@@ -244,6 +244,11 @@ def unmet_noise(noise: Any, circuit: QuantumCircuit) -> str:
         f"{shown(sorted(names))}, noisy of these {shown(sorted(met))}. Aer goes by a gate's name and qubits; a "
         "pass_manager to the noise model's basis_gates helps"
     )
+
+
+def _answer(retry: object) -> bool:
+    """What ``retry_if`` said: anything else than a truth value would be taken for one, and a job be paid again."""
+    return bool(check_instance("retry_if's answer", retry, (bool, np.bool_), "True or False"))
 
 
 # ---------------------------------------------------------------- jobs

@@ -369,7 +369,8 @@ def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterato
 def _collated(name: str, data: Dataset) -> list:
     """All items of a dataset, together."""
     try:
-        check_bytes("length", 8 * len(data), f"{len(data)} items")
+        first = sum(part.nbytes for part in map(torch.as_tensor, data[0]))
+        check_bytes("length", 2 * len(data) * (8 + first), f"{len(data)} items of {first} bytes")  # alone and together
         return default_collate([data[i] for i in range(len(data))])
     except Exception as error:  # no length, no items, items of unlike shapes, or whatever the dataset raises
         words = f"got a {type(data).__name__} that gives {type(error).__name__}: {error}"

@@ -392,3 +392,12 @@ def test_a_copy_taken_after_a_failure_goes_on_alike():
     twin = copy.deepcopy(quantum)
     assert twin.backend.sampler is sampler
     assert torch.equal(quantum(angles())[0], twin(angles())[0])
+
+
+@pytest.mark.parametrize("answer", [None, "no", 0, 1, [False], float("nan")], ids=repr)
+def test_a_rule_must_say_yes_or_no(answer):
+    """Even "no" is true in Python: a job would be paid for again."""
+    sampler = Flaky({1: fails(ConnectionError())})
+    with pytest.raises(TypeError, match="retry_if's answer must be True or False; got"):
+        layer(sampler, retry_if=lambda error: answer, pause=lambda seconds: None)(angles())
+    assert len(sampler.pubs) == 1

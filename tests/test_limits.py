@@ -9,13 +9,28 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from reference import Peak, random_angles, registers
 
-from qrnn_helpers import ExactBackend, ShotBackend, backends, moments, shots
+from qrnn_helpers import (
+    SPSA,
+    CostLedger,
+    DirectionalShift,
+    ExactBackend,
+    FiniteDifference,
+    ParameterShift,
+    RandomCoordinate,
+    ShotBackend,
+    backends,
+    estimators,
+    limits,
+    moments,
+    shots,
+)  # fmt: skip
 from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
 from qrnn_helpers.layer import QuantumRecurrentLayer
 from qrnn_helpers.limits import GATE_LIMIT, MEMORY_LIMIT
 from qrnn_helpers.moments import MomentBackend, moment_bytes
 from qrnn_helpers.program import StepProgram
 from qrnn_helpers.pruning import live_angles
+from qrnn_helpers.runner import Circuits
 
 
 def wide(memory: int, readout: int) -> QuantumCircuit:
@@ -168,3 +183,43 @@ def test_angles_that_need_no_circuits_are_found_in_memory_linear_in_time():
             live_angles(StepProgram(rotation_step(1, 1)), time_steps)
         found.append(peak.most)
     assert found[1] <= 2.2 * found[0]
+
+
+@pytest.mark.parametrize(
+    "estimator, batch, time_steps",
+    [
+        (ParameterShift(), 1500, 1), (ParameterShift(prune=True), 2500, 1), (FiniteDifference(), 1500, 1),
+        (RandomCoordinate(200, seed=1), 2, 40), (SPSA(directions=1000, seed=1), 2, 10),
+        (DirectionalShift(directions=1000, seed=1), 2, 10),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_an_estimator_refuses_its_circuits_before_it_makes_them(estimator, batch, time_steps, monkeypatch):
+    most = 3 * 2**20
+    monkeypatch.setattr(limits, "MEMORY_LIMIT", most)
+    program = StepProgram(rotation_step(1, 1))
+    angles = random_angles(program.step, batch, time_steps, seed=1)
+    with torch.no_grad(), Peak() as peak, pytest.raises(ValueError, match=f"must need at most {most} bytes"):
+        circuits = Circuits(program, ExactBackend(), CostLedger(), None)
+        estimator.estimate(circuits, angles, torch.ones(batch, time_steps, 2, dtype=torch.float64))
+    assert peak.most <= most
+
+
+@pytest.mark.parametrize(
+    "estimator, batch, time_steps",
+    [
+        (ParameterShift(), 300, 1), (FiniteDifference(), 300, 1), (RandomCoordinate(20, seed=1), 2, 40),
+        (SPSA(directions=100, seed=1), 2, 10), (DirectionalShift(directions=100, seed=1), 2, 10),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_the_peak_of_an_estimate_is_foreseen(estimator, batch, time_steps, monkeypatch):
+    foreseen = []
+    for module in (backends, estimators):
+        monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append(needed))
+    program = StepProgram(rotation_step(1, 1))
+    angles = random_angles(program.step, batch, time_steps, seed=1)
+    circuits = Circuits(program, ExactBackend(), CostLedger(), None)
+    with torch.no_grad(), Peak() as peak:
+        estimator.estimate(circuits, angles, torch.ones(batch, time_steps, 2, dtype=torch.float64))
+    assert peak.most <= sum(foreseen) <= 3 * peak.most, (peak.most, foreseen)

@@ -114,6 +114,23 @@ def test_a_dataset_is_as_good_as_a_pair():
     assert a.equals(b)
 
 
+def test_a_dataset_that_would_fill_the_memory_is_refused_by_its_first_item():
+    class Endless(torch.utils.data.Dataset):
+        seen = 0
+
+        def __len__(self):
+            return 10**6
+
+        def __getitem__(self, place):
+            self.seen += 1
+            return torch.zeros(1000, 10), torch.zeros(1000, 1)
+
+    data = Endless()
+    with pytest.raises(ValueError, match="train must be .*1000000 items of 44000 bytes"):
+        train(model(), Budget(steps=1), data=data)
+    assert data.seen == 1
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
