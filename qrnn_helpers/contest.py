@@ -17,24 +17,22 @@ import numpy as np
 import pandas as pd
 import torch
 from qiskit import QuantumCircuit
-from torch import nn
 
-from .checks import check_one_of, torch_generator
+from .checks import check_one_of
 from .circuits import rotation_step
 from .data import ks2d22, ks22_long, lorenz_series
 from .layer import QRNN
 from .longruns import Job, main, state_from, state_to
 from .lorenz_observer import lorenz_observer
 from .metrics import mean_interval
-from .networks import BATCH, answers, without_entanglers
+from .networks import trained, without_entanglers
 from .patches import patch_forecast
 from .reduced import reduced_forecast
-from .rivals import TUNING_SEED, Rival, compare, rivals, tune
+from .rivals import compare, rivals, tune
 from .study import ks_task
 from .tasks import PARTS, Fitted, Task, score
-from .training import _batches, cosine
 
-__all__ = ["JOBS", "KINDS", "TASKS", "UPDATES", "network", "paired", "side_by_side", "table", "task"]
+__all__ = ["JOBS", "KINDS", "TASKS", "UPDATES", "network", "paired", "table", "task"]
 
 UPDATES = 500
 """Steps of Adam for every network, the rate falling to zero along half a cosine."""
@@ -81,80 +79,27 @@ def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> 
     """One row of a task's table, with every trial and the test score of every seed."""
     given, models = task(task_name), rivals(rotation_step(2, 2), updates=updates)
     rival, networks = next(model for model in models if model.name == KINDS[kind]), {}
-    if kind in CIRCUITS:
-        rival = _trained_side_by_side(given, rival, step_of(kind), updates, seeds, networks)
     tests = []
+
+    def fit(task: Task, seed: int, *, skip: bool, rate: float, updates: int) -> Fitted:
+        x, y = task.train
+        networks[seed] = QRNN(x.shape[2], y.shape[2], step_of(kind), skip=skip, dtype=x.dtype, seed=seed)
+        return trained(task, networks[seed], seed, rate, updates)
 
     def measure(task: Task, predict, part: str) -> float:
         found = score(task, predict, part)
         tests.extend([found] if part == "test" else [])
         return found
 
+    if kind in CIRCUITS:  # their weights are stored, too
+        rival = replace(rival, fit=fit)
     trials = tune(given, rival)
     setting = trials["setting"].iloc[0]
     chosen = replace(rival, settings=lambda task: [setting])
     row = compare(given, [chosen], seeds=seeds, measure=measure).iloc[0].to_dict()
     plain = {name: row[name] for name in ("sees", "parameters", "setting", "validation", "test")}
-    first = {"weights": state_to(networks[_key(seeds[0], setting)])} if networks else {}
+    first = {"weights": state_to(networks[seeds[0]])} if networks else {}
     return plain | {"tests": tests, "trials": trials.to_dict("list")} | first
-
-
-def side_by_side(
-    task: Task, step: QuantumCircuit, seeds: list[int], settings: list[dict], updates: int
-) -> list[nn.Module]:
-    """Networks of one circuit, each as `networks.circuit` would train it alone, in half the time.
-
-    The layer runs all their batches as one, and the sum of their losses has each one's own gradient.
-    """
-    x, y = task.train
-    models = [
-        QRNN(x.shape[2], y.shape[2], step, skip=setting["skip"], dtype=x.dtype, seed=seed)
-        for seed, setting in zip(seeds, settings, strict=True)
-    ]
-    rates = [setting["rate"] for setting in settings]
-    optimizers = [torch.optim.Adam(model.parameters(), lr=rate) for model, rate in zip(models, rates)]
-    size = min(BATCH, len(x))
-    draws = [_batches(len(x), size, torch_generator(seed)) for seed in seeds]
-    for k in range(updates):
-        chosen = [next(draw) for draw in draws]
-        angles = torch.cat([model.encoder(x[batch]) for model, batch in zip(models, chosen)])
-        parts = models[0].layer(angles)[0].split(size)
-        outputs = [_decoded(model, p, x[batch]) for model, p, batch in zip(models, parts, chosen)]
-        pairs = [(o[:, task.washout :], y[batch][:, task.washout :]) for o, batch in zip(outputs, chosen)]
-        for optimizer, rate in zip(optimizers, rates):
-            optimizer.param_groups[0]["lr"] = rate * cosine(k / updates)
-            optimizer.zero_grad()
-        sum(nn.functional.mse_loss(*pair) for pair in pairs).backward()
-        for optimizer in optimizers:
-            optimizer.step()
-    return models
-
-
-def _decoded(model: QRNN, probabilities: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    y = model.decoder(probabilities)
-    return y if model.skip is None else y + model.skip(x)
-
-
-def _trained_side_by_side(
-    task: Task, rival: Rival, step: QuantumCircuit, updates: int, seeds: tuple[int, ...], networks: dict
-) -> Rival:
-    """``rival`` with its trials, and then its seeds, trained at once; they are left in ``networks``."""
-
-    def fit(task: Task, seed: int, **setting) -> Fitted:
-        return answers(task, networks[_key(seed, setting)])
-
-    def train(pairs: list[tuple[int, dict]]) -> None:
-        models = side_by_side(task, step, *map(list, zip(*pairs)), updates)
-        networks.update({_key(*pair): model for pair, model in zip(pairs, models)})
-
-    ready = Rival(rival.name, fit, rival.settings)
-    train([(TUNING_SEED, setting) for setting in rival.settings(task)])
-    train([(seed, tune(task, ready)["setting"].iloc[0]) for seed in seeds])
-    return ready
-
-
-def _key(seed: int, setting: dict) -> tuple:
-    return seed, setting["skip"], setting["rate"]
 
 
 JOBS = [

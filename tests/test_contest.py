@@ -1,24 +1,34 @@
 """The stored comparisons: what they were made of, and that they are what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from qrnn_helpers import contest, score
-from qrnn_helpers.contest import JOBS, KINDS, TASKS, UPDATES, network, paired, result, side_by_side, step_of, table
+from qrnn_helpers import QRNN, contest, score
+from qrnn_helpers.contest import JOBS, KINDS, TASKS, UPDATES, network, paired, result, step_of, table
+from qrnn_helpers.longruns import state_from
 from qrnn_helpers.networks import answers, circuit
 from qrnn_helpers.regressions import linear, persistence
 from qrnn_helpers.rivals import CONFIGURATIONS, rivals
+from qrnn_helpers.tasks import PARTS
 
 
-def test_side_by_side_is_what_each_network_would_have_learnt_alone():
-    task, step = contest.task("patch-2d"), step_of("bare")
-    settings = [{"skip": False, "rate": 0.03}, {"skip": True, "rate": 0.1}]
-    models = side_by_side(task, step, [3, 4], settings, 4)
-    for seed, setting, model in zip((3, 4), settings, models):
-        alone = circuit(task, seed, step=step, updates=4, **setting)
-        x = task.validation[0][:50]
-        assert torch.allclose(answers(task, model).predict(x), alone.predict(x), atol=1e-10)
+def test_what_a_job_stores_is_what_the_table_compares(monkeypatch):
+    """A whole job, small: score and weights of the first seed are those of the circuit trained alone."""
+    parts = [tuple(array[:40] for array in getattr(contest.task("patch-2d"), part)) for part in PARTS]
+    task = replace(contest.task("patch-2d"), **dict(zip(PARTS, parts, strict=True)))
+    monkeypatch.setattr(contest, "task", lambda name: task)
+    found = contest.contest("patch-2d", "bare", 2, (3, 4))
+    alone = circuit(task, 3, step=step_of("bare"), **found["setting"])
+    assert len(found["tests"]) == 2 and found["test"] == np.mean(found["tests"])
+    assert len(found["trials"]["setting"]) == CONFIGURATIONS and found["trials"]["setting"][0] == found["setting"]
+    assert found["tests"][0] == score(task, alone.predict)
+    x, y = task.train
+    model = QRNN(x.shape[2], y.shape[2], step_of("bare"), skip=found["setting"]["skip"], dtype=x.dtype, seed=0)
+    again = answers(task, state_from(model, found["weights"]))
+    assert torch.equal(again.predict(task.test[0]), alone.predict(task.test[0]))
 
 
 @pytest.mark.parametrize("name", TASKS)
