@@ -90,8 +90,9 @@ def _masked(value: Any) -> int:
     """Number of masked entries in an array, or in the arrays of a list."""
     if isinstance(value, np.ma.MaskedArray):
         return int(np.ma.count_masked(value))
-    if isinstance(value, (list, tuple)):
-        return sum(_masked(part) for part in value if isinstance(part, (list, tuple, np.ma.MaskedArray)))
+    nested = (list, tuple, np.ma.MaskedArray)
+    if isinstance(value, (list, tuple)) and any(issubclass(kind, nested) for kind in set(map(type, value))):
+        return sum(map(_masked, value))
     return 0
 
 
