@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import zip_longest
 
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
@@ -121,6 +122,16 @@ def exchange_step(memory: int = 3, readout: int = 3) -> QuantumCircuit:
     return step
 
 
+@contextmanager
+def definitions_end():
+    """Qiskit follows a gate's definition until its stack is full."""
+    try:
+        yield
+    except RecursionError as error:
+        raise ValueError("step must hold gates whose definitions end; got one that contains itself") from error
+
+
+@definitions_end()
 def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     """The circuit that a device runs for ``time_steps`` repetitions of ``step``.
 
@@ -137,10 +148,7 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     circuit = QuantumCircuit(step.qubits, *step.qregs)  # registers may be laid over loose qubits
     for t in range(time_steps):
         own = angles[t * len(parameters) : (t + 1) * len(parameters)]
-        try:
-            block = step.assign_parameters(dict(zip(parameters, own)))
-        except RecursionError as error:
-            raise ValueError("step must hold gates whose definitions end; got one that contains itself") from error
+        block = step.assign_parameters(dict(zip(parameters, own)))
         for instruction in block.data:  # not `compose`: it grows with the square of the time
             circuit.append(instruction, copy=False)
         circuit.global_phase += block.global_phase

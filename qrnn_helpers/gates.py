@@ -204,7 +204,7 @@ def _flatten(circuit: QuantumCircuit, places: Iterable[int], controls: tuple = (
     """The instructions of a circuit that lies on ``places``."""
     places, found = tuple(places), []
     for instruction in circuit.data:
-        operation = _by_class(instruction.operation)
+        operation = _by_class(_as_instruction(instruction.operation))
         _check_numbers(operation)
         qubits = tuple(places[circuit.find_bit(q).index] for q in instruction.qubits)
         parts = _read(operation, controls + qubits, bits)
@@ -212,6 +212,15 @@ def _flatten(circuit: QuantumCircuit, places: Iterable[int], controls: tuple = (
     if bits:  # a phase that is global in the circuit is none beside the controls
         found += _read(GlobalPhaseGate(circuit.global_phase), controls, bits)
     return found
+
+
+def _as_instruction(operation: Operation) -> Operation:
+    """An operation that has parameters, if only none: a Clifford is spelled out."""
+    if hasattr(operation, "params"):
+        return operation
+    if not hasattr(operation, "to_instruction"):
+        raise ValueError(f"step: got operation {operation.name!r} ({type(operation).__name__}); allowed are gates")
+    return operation.to_instruction()
 
 
 def _by_class(gate: Operation) -> Operation:
@@ -244,7 +253,7 @@ def _as_drawn(gate: Operation, qubits: tuple[int, ...], parts: list[Placed]) -> 
 
 
 def _check_numbers(gate: Operation) -> None:
-    for number in getattr(gate, "params", ()):  # an Operation of the reader's, such as a Clifford, may have none
+    for number in gate.params:
         if isinstance(number, numbers.Number) and not np.isfinite(number):
             raise ValueError(f"step: got gate {gate.name!r} with the angle {number}; allowed are finite ones")
 

@@ -17,7 +17,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
 from .angles import AngleMap
-from .circuits import check_step
+from .circuits import check_step, definitions_end
 from .evolution import prepare
 from .fusion import Cluster, clusters, fuse
 from .gates import ShiftRule, read
@@ -48,6 +48,7 @@ class StepProgram:
     with: what a sampler runs.  A gate is opened only where one of its parameters goes into several occurrences).
     """
 
+    @definitions_end()
     @np.errstate(all="ignore")  # the caller's setting is not for Qiskit's products of small matrix entries
     def __init__(self, step: QuantumCircuit):
         memory, readout = check_step(step)

@@ -11,7 +11,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.circuit import library as lib
-from qiskit.quantum_info import Pauli, SparsePauliOp, Statevector, random_unitary
+from qiskit.quantum_info import Pauli, SparsePauliOp, Statevector, random_clifford, random_unitary
 from reference import registers
 
 A, B = Parameter("a"), Parameter("b")
@@ -75,6 +75,7 @@ CIRCUITS: dict[str, Callable[[], QuantumCircuit]] = {
     "evolved_operator_ansatz": lambda: lib.evolved_operator_ansatz([COST, SparsePauliOp(["IYZ"])], reps=1),
     "hamiltonian_variational_ansatz": lambda: lib.hamiltonian_variational_ansatz(COST, reps=1),
     "PauliEvolutionGate": lambda: of_gate(lib.PauliEvolutionGate(COST, A)),
+    "Clifford": lambda: of_gate(random_clifford(3, seed=1)),
     "UnitaryOverlap": lambda: lib.UnitaryOverlap(lib.real_amplitudes(3, reps=1), lib.zz_feature_map(3, reps=1)),
     "unitary_overlap": overlap,
     # arithmetic
