@@ -118,11 +118,16 @@ class Family:
 
     @cached_property
     def unit(self) -> float:
-        """W, or NaN if the differences have no unit in common: then the gate has no period and no shift rule."""
+        """W, or NaN if the differences have no unit in common, to rounding: then the gate has no period.
+
+        A shift rule may be off by 1e-7 of a unit; after so many turns that is an angle of its own.
+        """
         try:
-            return self.spectrum[0]
+            unit = self.spectrum[0]
         except ValueError:
             return math.nan
+        multiples = (self.eigenvalues - self.eigenvalues[0]) / unit
+        return unit if np.allclose(multiples, np.round(multiples), rtol=0, atol=1e-12) else math.nan
 
     @cached_property
     def rule(self) -> ShiftRule:
@@ -401,6 +406,9 @@ def _matrix(gate: Operation) -> np.ndarray:
     return Operator(gate.definition if isinstance(gate, PauliEvolutionGate) else gate).data
 
 
+FAMILIES_KEPT = 4096
+"""Families of standard gates that are kept for later circuits."""
+
 _FAMILIES: dict = {}
 
 
@@ -413,6 +421,8 @@ def _family(gate: Operation, slot: int) -> Family | None:
     found = (_diagonalise(gate, slot, unit) for unit in (0.5, 0.03))
     family = next((family for family in found if family is not None), None)
     if key is not None:
+        if len(_FAMILIES) >= FAMILIES_KEPT:  # other angles bound to ever new values
+            _FAMILIES.clear()
         _FAMILIES[key] = family
     return family
 

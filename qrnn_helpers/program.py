@@ -108,18 +108,20 @@ class StepProgram:
         2 pi / W only.  The sine and cosine of W theta are right for numbers of any size; a remainder by 2 pi,
         itself rounded, would not be.
         """
-        sizes = gate_angles.detach().abs()
+        values = gate_angles.detach()
+        sizes = values.abs()
         if not sizes.numel() or float(sizes.amax()) <= LARGE:
             return gate_angles
         units = self._units.to(gate_angles.device)
-        phases = gate_angles.double() * units
-        if not bool((phases.detach().isfinite() | (sizes <= LARGEST)).all()):
+        phases = values.double() * units
+        if not bool((phases.isfinite() | (sizes <= LARGEST)).all()):
             raise ValueError(
                 f"angles must be finite, and within +-{LARGEST:g} where a gate's frequencies have no common unit; "
                 f"got a gate angle of size {float(sizes.amax()):.3g}"
             )
         reduced = torch.atan2(phases.sin(), phases.cos()) / units
-        return torch.where((sizes > LARGE) & units.isfinite(), reduced.to(gate_angles.dtype), gate_angles)
+        values = torch.where((sizes > LARGE) & units.isfinite(), reduced.to(values.dtype), values)
+        return values + (gate_angles - gate_angles.detach())  # whole turns are constants: all slopes are 1
 
     @cached_property
     def _units(self) -> torch.Tensor:

@@ -15,7 +15,15 @@ from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 from reference import evolve, registers, slopes_agree
 
-from qrnn_helpers import SPSA, ExactBackend, ParameterShift, QuantumRecurrentLayer, RandomCoordinate, rotation_step
+from qrnn_helpers import (
+    SPSA,
+    ExactBackend,
+    ParameterShift,
+    QuantumRecurrentLayer,
+    RandomCoordinate,
+    gates,
+    rotation_step,
+)
 from qrnn_helpers.program import StepProgram
 
 A, B = Parameter("a"), Parameter("b")
@@ -143,6 +151,56 @@ def test_a_step_that_is_changed_afterwards_changes_nothing():
     assert torch.equal(slopes, wanted) and slopes.abs().max() > 0.01
 
 
+def test_parts_that_are_changed_afterwards_change_nothing():
+    """What a caller still holds: a matrix, a gate in two circuits, the circuit inside a gate."""
+    inner = QuantumCircuit(2, name="inner")
+    inner.cry(A, 0, 1)
+    held, matrix, shared = inner.to_gate(), np.diag([1, 1j]), lib.CRXGate(B)
+
+    def drawn() -> QuantumCircuit:
+        step = QuantumCircuit(*registers(1, 1, True))
+        step.h([0, 1])
+        step.append(lib.UnitaryGate(matrix), [0], copy=False)
+        for gate in (held, shared, held.control(1).base_gate):
+            step.append(gate, [1, 0], copy=False)
+        return step
+
+    step = drawn()
+    bound, program = [0.3, -0.8, 0.4], StepProgram(step)
+    before = Operator(StepProgram(drawn()).expanded.assign_parameters(bound))
+    other = drawn()
+    for circuit in (step, other):
+        for instruction in circuit.data:
+            gate = instruction.operation
+            for k, value in enumerate(gate.params):
+                if isinstance(value, np.ndarray):
+                    value[:] = np.eye(2)
+                else:
+                    gate.params[k] = 2.0
+            if gate.name == "inner":
+                gate.definition.x(0)
+    inner.x(1)
+    matrix[:] = np.eye(2)
+    step.x(0)
+    assert Operator(program.expanded.assign_parameters(bound)) == before
+    wanted, _ = evolve(program.step, np.array([[0.3, -0.8]]))
+    found = QuantumRecurrentLayer(program.step)(torch.tensor([[[0.3, -0.8]]], dtype=ANGLE))[0][0]
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+
+
+def test_gates_that_are_kept_do_not_pile_up(monkeypatch):
+    """A circuit with ever new values bound beside its free angle, as in a loop over data."""
+    monkeypatch.setattr(gates, "_FAMILIES", {})
+    monkeypatch.setattr(gates, "FAMILIES_KEPT", 3)
+    for value in range(7):
+        step = QuantumCircuit(*registers(1, 1, True))
+        step.append(lib.RGate(A, 0.1 * value), [1])
+        wanted, _ = evolve(step, np.array([[0.7]]))
+        found = QuantumRecurrentLayer(step)(torch.full((1, 1, 1), 0.7, dtype=ANGLE))[0][0]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+        assert len(gates._FAMILIES) <= 3
+
+
 # ---------------------------------------------------------------- angles of any size
 
 PI = Fraction(  # 60 digits; a float of size 1e30 times 2 pi needs 50
@@ -210,6 +268,47 @@ def test_large_angles_without_a_period(dtype):
         np.testing.assert_allclose(layer(angles)[0][0], wanted, rtol=0, atol=1e-9 if dtype.itemsize == 16 else 1e-6)
     with pytest.raises(ValueError, match="angles must be finite, and within .* got a gate angle of size 1e\\+07"):
         layer(torch.full((1, 1, 1), 1e7, dtype=ANGLE))
+
+
+@pytest.mark.parametrize("size", [70.0, 1e4])
+def test_slopes_at_large_angles_of_every_kind(size):
+    """By torch, once and twice, and by differences; beside a gate without a period, and in curved expressions."""
+    step = QuantumCircuit(*registers(1, 1, True))
+    step.h([0, 1])
+    step.append(Irrational(A), [0, 1])
+    step.ry(2 * B - A / 3, 1)
+    step.crx(A * B / size, 1, 0)
+    layer = QuantumRecurrentLayer(step)
+    angles = size * torch.tensor([[[1.0, -0.7], [0.003, 0.9]]], dtype=ANGLE).requires_grad_()
+
+    def readout(at: torch.Tensor) -> torch.Tensor:
+        return (layer(at)[0] ** 2).sum()
+
+    (slopes,) = torch.autograd.grad(readout(angles), angles, create_graph=True)
+    (curvature,) = torch.autograd.grad(slopes.sum(), angles)
+    moves = 1e-3 * torch.eye(4, dtype=ANGLE).view(4, 1, 2, 2)
+    forth, back, wide_forth, wide_back = (
+        torch.stack([readout(angles.detach() + k * move) for move in moves]) for k in (1, -1, 2, -2)
+    )
+    wanted = (8 * (forth - back) - (wide_forth - wide_back)) / 12e-3
+    torch.testing.assert_close(slopes.flatten(), wanted, rtol=0, atol=1e-7)
+    assert slopes.abs().min() > 1e-3
+    ahead, behind = (
+        torch.autograd.grad(readout(at := (angles.detach() + k * 1e-5).requires_grad_()), at)[0] for k in (1, -1)
+    )
+    torch.testing.assert_close(curvature, (ahead - behind) / 2e-5, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("gap", [1e-7, 3e-9])
+def test_frequencies_that_almost_have_a_unit_are_not_reduced_by_it(gap):
+    """A shift rule takes them for 1 and 2; after 1e5 turns the difference is seen."""
+    step = QuantumCircuit(*registers(1, 1, True))
+    step.h([0, 1])
+    step.append(lib.HamiltonianGate(np.diag([0, 1, 2 + gap, 0]), A), [0, 1])
+    step.h([0, 1])
+    angles = torch.tensor([[[1e6], [-9e5]]], dtype=ANGLE)
+    wanted, _ = evolve(step, angles[0].numpy())
+    np.testing.assert_allclose(QuantumRecurrentLayer(step)(angles)[0][0], wanted, rtol=0, atol=1e-8)
 
 
 def test_angles_that_overflow_are_refused():
