@@ -39,7 +39,7 @@ class AlignedForecast(ReducedForecast):
 
     def advance(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
         seen, angle = self.align(x)
-        unit = torch.as_tensor(self.y_scaling.unit / self.x_scaling.unit)
+        unit = torch.from_numpy(np.asarray(self.y_scaling.unit / self.x_scaling.unit))
         return shifted(stepped(seen[:, -1], self.linear) + self.answer(predict, seen)[:, -1] * unit, angle)
 
 
@@ -73,7 +73,8 @@ def aligned_forecast(task: ReducedForecast, *, wave: int = 2) -> AlignedForecast
 def shifted(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Cosine and sine coefficients (..., modes) of the field moved by ``angle`` (of the first wave) along x."""
     waves = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-    turns = torch.arange(1, waves.shape[-1] + 1) * angle[..., None]
+    numbers = torch.arange(1, waves.shape[-1] + 1, dtype=angle.dtype, device=angle.device)
+    turns = numbers * angle[..., None]
     return torch.view_as_real(waves * torch.polar(torch.ones_like(turns), turns)).flatten(-2)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from qiskit.circuit import Parameter, ParameterExpression
 
+from .modes import constant
+
 __all__ = ["AngleMap"]
 
 # Qiskit hands its expressions over as SymPy's; these are all the functions it knows, by SymPy's names.
@@ -58,7 +60,7 @@ class AngleMap:
         """``weights`` and ``offsets`` as tensors."""
         key = (dtype, device)
         if key not in self._tensors:
-            self._tensors[key] = [torch.tensor(a, dtype=dtype, device=device) for a in (self.weights, self.offsets)]
+            self._tensors[key] = [constant(a, dtype, device) for a in (self.weights, self.offsets)]
         return self._tensors[key]
 
     def __call__(self, angles: torch.Tensor) -> torch.Tensor:
@@ -66,7 +68,7 @@ class AngleMap:
         linear = angles @ weights.T + offsets
         if not self.curved:
             return linear
-        rows = torch.tensor(list(self.curved), device=angles.device)
+        rows = torch.tensor(list(self.curved), dtype=torch.int64, device=angles.device)
         return linear.index_copy(-1, rows, self._curved(angles))
 
     def pull_back(self, angles: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
@@ -81,7 +83,7 @@ class AngleMap:
 
     def _curved(self, angles: torch.Tensor) -> torch.Tensor:
         """The values (..., rows) of all expressions that are not linear."""
-        if angles.requires_grad:
+        if angles.requires_grad and torch.is_grad_enabled():
             angles = angles.view_as(angles)
             angles.register_hook(self._check_slopes)
         values = {parameter.name: angle for parameter, angle in zip(self.parameters, angles.unbind(-1))}

@@ -114,15 +114,16 @@ def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_to
     words = "(" + ", ".join(map(str, shape)) + ")"
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name} must be a torch tensor {words}; got {type(value).__name__}")
-    if not (value.is_floating_point() or (complex_too and value.is_complex())):
-        raise TypeError(f"{name} must have a floating dtype; got {value.dtype}")
+    if found := _valueless(value):
+        raise TypeError(f"{name} must be a dense tensor that holds values; got {found}")
+    floating = value.is_floating_point() and value.dtype.itemsize > 1
+    if not (floating or (complex_too and value.is_complex())):
+        raise TypeError(f"{name} must have a floating dtype of 16 bits or more; got {value.dtype}")
     fits = value.dim() == len(shape) and all(
         got == want if isinstance(want, int) else got > 0 for got, want in zip(value.shape, shape)
     )
     if not fits:
         raise ValueError(f"{name} must have shape {words}, none empty; got {tuple(value.shape)}")
-    if value.layout != torch.strided or value.device.type == "meta":
-        raise TypeError(f"{name} must be a dense tensor that holds values; got {value.layout} on {value.device}")
     check_bytes(name, value.numel() * value.element_size(), f"shape {tuple(value.shape)}")
     if not bool(torch.isfinite(value.detach()).all()):
         raise ValueError(f"{name} must be finite; got NaN or infinite values")
@@ -143,10 +144,21 @@ def usable(value: torch.Tensor) -> torch.Tensor:
     return value.clone() if value.is_inference() and torch.is_grad_enabled() else value
 
 
+def _valueless(value: torch.Tensor) -> str | None:
+    """What keeps the values of a tensor from being read as they stand, if anything does."""
+    if value.is_nested or value.layout != torch.strided or value.device.type == "meta":
+        return f"{'nested, ' * value.is_nested}{value.layout} on {value.device}"
+    if isinstance(value, torch.masked.MaskedTensor):
+        return "a masked one"
+    if not torch.compiler.is_compiling() and torch._C._functorch.is_functorch_wrapped_tensor(value):
+        return "one inside a transform of torch.func (use torch.autograd)"
+    return None
+
+
 def torch_generator(seed: int | torch.Generator | None, name: str = "seed") -> torch.Generator:
     """A torch generator: `seed` itself, one seeded by an int, or one from the system's entropy."""
     if isinstance(seed, torch.Generator):
         return seed
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
-    return torch.Generator().manual_seed(check_integer(name, seed, 0, 2**63 - 1, ", a torch.Generator or None"))
+    return torch.Generator("cpu").manual_seed(check_integer(name, seed, 0, 2**63 - 1, ", a torch.Generator or None"))

@@ -101,7 +101,7 @@ class ParameterShift(GradientEstimator):
                 continue
             check_copies("angles", gate_angles, len(gate), len(steps))
             shifted = along(gate_angles, steps).repeat(len(gate), 1, 1)
-            shifted[torch.arange(len(gate)), :, gate] += shift[:, None]
+            shifted[_numbers(gate), :, gate] += shift[:, None]
             value = (coefficient[:, None] * readouts(steps, shifted)).unflatten(1, (len(steps), -1))
             slopes[:, steps.start : steps.stop].index_add_(2, gate, value.permute(2, 1, 0))
         return program.pull_back(angles, plan.complete(slopes) if self.prune else slopes)
@@ -134,6 +134,8 @@ class RandomCoordinate(GradientEstimator):
     def estimate(self, circuits, angles, weights):
         program, (batch, time_steps, _) = circuits.program, angles.shape
         gate_angles, gates = program.gate_angles(angles), len(program.occurrences)
+        if not gates:
+            return torch.zeros_like(angles)
         check_copies("coordinates", gate_angles, self.circuits(program, time_steps), time_steps)
         drawn = self._draw(batch, time_steps * gates).to(angles.device)
         gate, shift, coefficient = _terms(program, angles)
@@ -141,9 +143,9 @@ class RandomCoordinate(GradientEstimator):
         sample, draw, term = (drawn[..., None] % gates == gate).nonzero(as_tuple=True)
         place = drawn[sample, draw]
         rows = gate_angles[sample]
-        rows.flatten(1)[torch.arange(len(rows)), place] += shift[term]
+        rows.flatten(1)[_numbers(place), place] += shift[term]
         first = place // gates if self.causal else torch.zeros_like(place)
-        seen = torch.arange(time_steps, device=angles.device) >= first[:, None]
+        seen = _numbers(angles[0]) >= first[:, None]
         value = (circuits.of_samples(sample).values(rows, weights[sample]) * seen).sum(-1)
         slopes = torch.zeros_like(gate_angles)
         slopes.flatten(1).index_put_((sample, place), coefficient[term] * value, accumulate=True)
@@ -152,7 +154,8 @@ class RandomCoordinate(GradientEstimator):
     def _draw(self, batch: int, total: int) -> torch.Tensor:
         """Numbers of the drawn gate angles (batch, coordinates), none twice in a row."""
         check_integer("coordinates", self.coordinates, maximum=total)
-        order = torch.rand(batch, total, generator=self.generator, device=self.generator.device).argsort(1)
+        real = {"dtype": torch.float64, "device": self.generator.device}
+        order = torch.rand(batch, total, generator=self.generator, **real).argsort(1)
         return order[:, : self.coordinates]
 
 
@@ -178,8 +181,8 @@ class FiniteDifference(GradientEstimator):
     def estimate(self, circuits, angles, weights):
         program, count = circuits.program, angles.shape[2]
         gate_angles = program.gate_angles(angles)
-        check_move("h", self.h, angles)
-        moves = self.h * torch.eye(count).to(angles)[:, None]
+        check_move("h", self.h, angles, circuits)
+        moves = self.h * torch.eye(count, dtype=angles.dtype, device=angles.device)[:, None]
         readouts = circuits.variants(gate_angles, weights, self.causal)
         gradient = torch.zeros_like(angles)
         for steps in circuits.spans(gate_angles, 2 * count) if count else ():
@@ -215,7 +218,7 @@ class SPSA(GradientEstimator):
         return 2 * self.directions
 
     def estimate(self, circuits, angles, weights):
-        check_move("c", self.c, angles)
+        check_move("c", self.c, angles, circuits)
         check_copies("directions", angles, 2 * self.directions, angles.shape[1], len(circuits.program.occurrences))
         signs = _signs((self.directions, *angles.shape), self.generator, angles)
         both = circuits.program.gate_angles(torch.cat([angles + self.c * signs, angles - self.c * signs]))
@@ -282,19 +285,26 @@ def check_copies(name: str, angles: torch.Tensor, count: int, time_steps: int, m
     check_bytes(name, 24 * count * batch * time_steps * numbers, f"{shown(count)} variants of {batch} circuits")
 
 
-def check_move(name: str, move: float, angles: torch.Tensor) -> None:
+def _numbers(x: torch.Tensor) -> torch.Tensor:
+    """0, 1, 2, ... for the first axis of ``x``, on its device."""
+    return torch.arange(len(x), dtype=torch.int64, device=x.device)
+
+
+def check_move(name: str, move: float, angles: torch.Tensor, circuits: Circuits) -> None:
     """Refuse a move that rounding swallows, or that swallows the angles: the difference would be a silent zero."""
-    unit = torch.finfo(angles.dtype).eps
+    dtype = getattr(circuits.backend, "dtype", angles.dtype)  # the backend's own, if it computes in another
+    unit = torch.finfo(dtype).eps
     least = unit * max([1.0, *angles.detach().abs().amax((0, 1)).tolist()])
     if not least < move < 1 / unit:
         words = f"more than {least:.1g} (the spacing of numbers at the angles) and less than {1 / unit:.1g}"
-        raise ValueError(f"{name} must be {words} in {angles.dtype}; got {move:g}")
+        raise ValueError(f"{name} must be {words} in {dtype}; got {move:g}")
 
 
 def _signs(shape: tuple[int, ...], generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:
     """Independent signs +-1, for as many directions as the first size says."""
     check_bytes("directions", 40 * math.prod(shape), f"{shown(shape[0])} for angles of shape {shape[1:]}")
-    return (2 * torch.randint(2, shape, generator=generator, device=generator.device) - 1).to(like)
+    whole = {"dtype": torch.int64, "device": generator.device}
+    return (2 * torch.randint(2, shape, generator=generator, **whole) - 1).to(like)
 
 
 def _changes(change: torch.Tensor, causal: bool) -> torch.Tensor:

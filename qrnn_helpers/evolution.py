@@ -21,6 +21,7 @@ import torch
 
 from .growth import Growth
 from .matrices import Matrices
+from .modes import settled
 
 __all__ = ["advance", "evolve", "prepare"]
 
@@ -70,17 +71,22 @@ class _Prepare(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *slopes):
         (gate_angles,) = ctx.saved_tensors
+        with settled(gate_angles.device):
+            return None, None, _Prepare.along_angles(ctx, gate_angles, slopes), None
+
+    @staticmethod
+    def along_angles(ctx, gate_angles: torch.Tensor, slopes: tuple) -> torch.Tensor | None:
         if all(slope is None for slope in slopes):
-            return None, None, None, None
+            return None
         if torch.is_grad_enabled():  # slopes of slopes are asked for: record every operation
             one = torch.ones((), dtype=ctx.dtype, device=gate_angles.device)
             prepared = ctx.growth.prepare(ctx.matrices(gate_angles, ctx.dtype), one)
             pairs = [(part, slope) for part, slope in zip(prepared, slopes) if slope is not None]
             parts, slopes = zip(*pairs)
-            return None, None, *torch.autograd.grad(parts, gate_angles, slopes, create_graph=True), None
+            return torch.autograd.grad(parts, gate_angles, slopes, create_graph=True)[0]
         turned = [slope if slope is None else slope.conj().resolve_conj() for slope in slopes]
         found = ctx.growth.unprepare(turned, ctx.tapes[1])
-        return None, None, ctx.matrices.pull_back(found, ctx.tapes[0], gate_angles), None
+        return ctx.matrices.pull_back(found, ctx.tapes[0], gate_angles)
 
 
 class _Evolve(torch.autograd.Function):
@@ -102,6 +108,8 @@ class _Evolve(torch.autograd.Function):
                         states[t, samples] = state
                     probabilities[samples, t], state = _advance(rows[i], turned[i], state, moved)
             final[samples] = state
+        if rho.dtype == torch.complex64:
+            _restore(probabilities, states, final)
         ctx.save_for_backward(rho, states, *prepared)
         ctx.growth, ctx.shape = growth, shape
         ctx.set_materialize_grads(False)
@@ -125,6 +133,19 @@ class _Evolve(torch.autograd.Function):
                 ahead = _back(growth, parts, before, own, ahead, places, work)
             start[samples] = 0 if ahead is None else ahead.conj() / 2
         return None, None, start, *(slope if slope is None else slope.conj() for slope in found)
+
+
+def _restore(probabilities: torch.Tensor, states: torch.Tensor, final: torch.Tensor) -> None:
+    """Give probabilities the sum and states the trace 1 again, and Hermitian states, in place.
+
+    K_r that are isometries to within 1e-7 change the trace by as much in every step, always to the same side where the
+    angles do not change.  As all is linear in the state, dividing at the end is the same as dividing in every step; and
+    as exact steps change no trace, the divisors are constants, 1 but for rounding, in a derivative.
+    """
+    probabilities.div_(probabilities.sum(-1, keepdim=True))
+    final.copy_((final + final.mH) / 2)
+    for rho in (states, final):
+        rho.div_(rho.diagonal(dim1=-2, dim2=-1).real.sum(-1)[..., None, None])
 
 
 def _advance(rows, turned, rho, moved) -> tuple[torch.Tensor, torch.Tensor]:

@@ -64,7 +64,9 @@ class Network(nn.Module):
 
     def __init__(self, body: nn.Module, features: int, inputs: int):
         super().__init__()
-        self.body, self.readout = body, nn.Linear(features + inputs, inputs, dtype=torch.float64)
+        real = {"dtype": torch.float64, "device": "cpu"}
+        self.body, self.readout = body, nn.utils.skip_init(nn.Linear, features + inputs, inputs, **real)
+        nn.init.zeros_(self.readout.weight), nn.init.zeros_(self.readout.bias)  # to be fitted: nothing to draw
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         if isinstance(self.body, QRNN):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from .fusion import Block, Cluster
+from .modes import constant
 
 __all__ = ["Growth", "Stage"]
 
@@ -214,7 +215,7 @@ class Stage:
 
     def _entries(self, device) -> torch.Tensor:
         if device not in self._kept:
-            self._kept[device] = torch.tensor(self.inner.ravel(), device=device)
+            self._kept[device] = constant(self.inner.ravel(), torch.int64, device)
         return self._kept[device]
 
     def unprepare(self, slope: torch.Tensor | None, tape: list) -> list[torch.Tensor | None]:

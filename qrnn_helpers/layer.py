@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from qiskit import QuantumCircuit
@@ -16,14 +17,11 @@ from .checks import check_dtype, check_instance, check_integer, check_tensor, sh
 from .cost import CostLedger
 from .estimators import Autograd, GradientEstimator, ParameterShift
 from .limits import check_bytes
+from .modes import constant, settled
 from .program import StepProgram
 from .runner import Circuits
 
 __all__ = ["QRNN", "QuantumRecurrentLayer"]
-
-NO_STATE = torch.empty(0, dtype=torch.uint8)
-"""The extra state of a layer without generators."""
-
 
 class QuantumRecurrentLayer(nn.Module):
     """A step circuit repeated over time, its memory coherent, its readout measured and reset.
@@ -67,13 +65,23 @@ class QuantumRecurrentLayer(nn.Module):
         if state is not None:
             size = 2**self.program.memory
             check_tensor("state", state, (angles.shape[0], size, size), complex_too=True)
-        circuits = Circuits(self.program, self.backend, self.cost, state)
-        graph = torch.is_grad_enabled()
-        # Constants that a first call leaves for later ones must not be inference tensors.
-        with torch.inference_mode(False), torch.set_grad_enabled(graph):
+        if torch.compiler.is_compiling():
+            # Nothing for a compiler: circuits go to a backend, are billed, and are no tensor program.  (Asked for
+            # here, as a decorator would have every process load the compiler.)
+            return torch.compiler.disable(self._run)(angles, state)
+        return self._run(angles, state)
+
+    def _run(self, angles: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """All in float64: in the angles' own dtype, sums and differences of angles would be rounded."""
+        with settled(angles.device):
+            wide, state = usable(angles).to(torch.float64), None if state is None else usable(state)
             if isinstance(self.gradient, Autograd):
-                return circuits.forward(angles)
-            return _Estimated.apply(angles, circuits, self.gradient)
+                probabilities, state = Circuits(self.program, self.backend, self.cost, state).forward(wide)
+            else:
+                state = None if state is None else state.detach()
+                run = partial(Circuits, self.program, self.backend, self.cost)
+                probabilities, state = _Estimated.apply(wide, state, run, self.gradient)
+            return probabilities.to(angles.dtype), state
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
         """Circuits, at most, of one forward and one backward pass over a batch."""
@@ -88,7 +96,7 @@ class QuantumRecurrentLayer(nn.Module):
         attribute ``generator``, a torch.Generator, is covered; without any the tensor is empty.
         """
         states = {owner: generator.get_state() for owner, generator in self._generators().items()}
-        return torch.frombuffer(bytearray(save(states)), dtype=torch.uint8) if states else NO_STATE.clone()
+        return torch.frombuffer(bytearray(save(states)), dtype=torch.uint8) if states else _no_state()
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Give back the generators' states, where the owner is of the class and on the kind of device that had them."""
@@ -115,7 +123,7 @@ class QuantumRecurrentLayer(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *others) -> None:
         """torch's own, where a state_dict of before there was an extra state (weights alone) is complete, too."""
-        state_dict.setdefault(prefix + "_extra_state", NO_STATE.clone())
+        state_dict.setdefault(prefix + "_extra_state", _no_state())
         super()._load_from_state_dict(state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
@@ -126,27 +134,37 @@ class QuantumRecurrentLayer(nn.Module):
         )
 
 
+def _no_state() -> torch.Tensor:
+    """The extra state of a layer without generators."""
+    return constant([], torch.uint8)
+
+
 class _Estimated(torch.autograd.Function):
-    """Forward: run the circuits.  Backward: ask the estimator, which runs circuits of its own."""
+    """Forward: run the circuits.  Backward: ask the estimator, which runs circuits of its own.
+
+    What the way back needs is saved by torch, which refuses what was changed in between; ``run`` makes the circuits
+    that start from a state.
+    """
 
     @staticmethod
-    def forward(ctx, angles, circuits, gradient):
-        probabilities, state = circuits.forward(angles)
-        ctx.save_for_backward(angles)
-        ctx.circuits, ctx.gradient = circuits, gradient
-        if state is not None:
-            ctx.mark_non_differentiable(state)
-        return probabilities, state
+    def forward(ctx, angles, state, run, gradient):
+        probabilities, final = run(state).forward(angles)
+        ctx.save_for_backward(angles, state)
+        ctx.run, ctx.gradient = run, gradient
+        if final is not None:
+            ctx.mark_non_differentiable(final)
+        return probabilities, final
 
     @staticmethod
     @once_differentiable
     def backward(ctx, weights, _):
-        (angles,) = ctx.saved_tensors
-        slopes = ctx.gradient.estimate(ctx.circuits, angles, weights)
+        angles, state = ctx.saved_tensors
+        with settled(angles.device):
+            slopes = ctx.gradient.estimate(ctx.run(state), angles, weights)
         allowed = f"an estimator that answers a real tensor of shape {tuple(angles.shape)}"
         if check_instance("gradient", slopes, torch.Tensor, allowed).shape != angles.shape or slopes.is_complex():
             raise ValueError(f"gradient must be {allowed}; got {slopes.dtype} of shape {tuple(slopes.shape)}")
-        return slopes, None, None
+        return slopes, None, None, None
 
 
 class QRNN(nn.Module):
@@ -203,7 +221,8 @@ def linear(
     inputs: int, outputs: int, weight: float, bias: float, dtype: torch.dtype, generator: torch.Generator
 ) -> nn.Linear:
     """A linear layer, uniform within +-weight and +-bias, that leaves torch's global generator alone."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=dtype)
-    nn.init.uniform_(layer.weight, -weight, weight, generator=generator)
-    nn.init.uniform_(layer.bias, -bias, bias, generator=generator)
+    with torch.inference_mode(False):  # weights of a model that is made in that mode may be trained, too
+        layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=dtype, device="cpu")
+        nn.init.uniform_(layer.weight, -weight, weight, generator=generator)
+        nn.init.uniform_(layer.bias, -bias, bias, generator=generator)
     return layer

@@ -178,7 +178,7 @@ def drawn(steps: int, washout: int, batch: int, generator: torch.Generator) -> B
     """Windows at random, epoch by epoch, each from the zero state: x, y and the steps not to score."""
     x, y = lorenz_observer(lorenz_series(), steps=steps, washout=washout).train
     while True:
-        for rows in torch.randperm(len(x), generator=generator).split(batch):
+        for rows in torch.randperm(len(x), generator=generator, device="cpu").split(batch):
             if len(rows) == batch:
                 yield x[rows], y[rows], washout
 
@@ -191,7 +191,7 @@ def carried(steps: int, washout: int, batch: int, generator: torch.Generator) ->
     """
     x, y = stretches(steps, washout).train
     while True:
-        first = int(torch.randint(STEPS, (1,), generator=generator))
+        first = int(torch.randint(STEPS, (1,), generator=generator, device="cpu"))
         for start in range(first, steps - STEPS + 1, STEPS):
             piece = slice(start, start + STEPS)
             yield x[:batch, piece], y[:batch, piece], washout if start == first else 0
@@ -205,7 +205,7 @@ def train(
     ``stop`` ends it earlier, in the middle of the schedule.
     """
     source = carried if recipe == "carried" else drawn
-    batches = source(*RECIPES[recipe], torch.Generator().manual_seed(seed))
+    batches = source(*RECIPES[recipe], torch.Generator("cpu").manual_seed(seed))
     optimizer, state, curve = torch.optim.Adam(model.parameters(), lr=rate), None, []
     for update in range(updates + 1):
         if update in looks:
@@ -306,14 +306,15 @@ class Frequencies(ExactBackend):
 
     def __init__(self, shots: int, seed: int):
         super().__init__(torch.complex64)
-        self.shots, self.generator = shots, torch.Generator().manual_seed(seed)
+        self.shots, self.generator = shots, torch.Generator("cpu").manual_seed(seed)
 
     def run(self, program, gate_angles, state=None):
         exact = super().run(program, gate_angles, state)[0]
         rows = torch.multinomial(
             exact.flatten(0, 1).clamp_min(0), self.shots, replacement=True, generator=self.generator
         )
-        counts = torch.zeros_like(exact.flatten(0, 1)).scatter_add_(1, rows, torch.ones(rows.shape).to(exact))
+        ones = torch.ones_like(rows, dtype=exact.dtype)
+        counts = torch.zeros_like(exact.flatten(0, 1)).scatter_add_(1, rows, ones)
         return (counts / self.shots).reshape(exact.shape), None
 
 
@@ -331,7 +332,7 @@ class Simulated(GradientEstimator):
     """
 
     def __init__(self, method: GradientEstimator, shots: int, seed: int):
-        self.method, self.shots, self.generator = method, shots, torch.Generator().manual_seed(seed)
+        self.method, self.shots, self.generator = method, shots, torch.Generator("cpu").manual_seed(seed)
 
     def circuits(self, program, time_steps):
         return self.method.circuits(program, time_steps)
@@ -350,17 +351,17 @@ class Simulated(GradientEstimator):
     def _drawn(self, program, slopes, noise):
         if isinstance(self.method, SPSA):
             shape = (self.method.directions, *slopes.shape)
-            signs = (2 * torch.randint(2, shape, generator=self.generator) - 1).to(slopes)
+            signs = (2 * torch.randint(2, shape, generator=self.generator, device="cpu") - 1).to(slopes)
             along = ATTENUATION * (slopes * signs).sum((-2, -1), keepdim=True)
             return ((along + noise * self._normal(along) / (self.method.c * 2**0.5)) * signs).mean(0)
         if isinstance(self.method, FiniteDifference):
             return slopes + noise * self._normal(slopes) / (self.method.h * 2**0.5)
         gate, _, coefficient = program.shift_terms
-        squares = torch.zeros(slopes.shape[-1]).to(slopes).index_add_(0, gate, coefficient.square().to(slopes))
+        squares = slopes.new_zeros(slopes.shape[-1]).index_add_(0, gate, coefficient.square().to(slopes))
         return slopes + noise * squares.sqrt() * self._normal(slopes)
 
     def _normal(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype)
+        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype, device="cpu")
 
 
 @torch.no_grad()

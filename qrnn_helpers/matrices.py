@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from .fusion import Block, Factor
+from .modes import constant
 
 __all__ = ["Matrices"]
 
@@ -122,13 +123,13 @@ class Matrices:
         key = (dtype, device)
         if key not in self._kept:
             real = self._real(dtype)
-            constants = [b.constant and torch.tensor(b.matrix, dtype=dtype, device=device)[None] for b in self.blocks]
+            constants = [b.constant and constant(b.matrix[None], dtype, device) for b in self.blocks]
             alike = {
                 kind: (
-                    torch.tensor(a.owners.ravel(), device=device),
-                    torch.tensor(a.gates.ravel(), device=device),
-                    torch.tensor(a.rates, dtype=real, device=device),
-                    torch.tensor(a.terms, dtype=dtype, device=device),
+                    constant(a.owners.ravel(), torch.int64, device),
+                    constant(a.gates.ravel(), torch.int64, device),
+                    constant(a.rates, real, device),
+                    constant(a.terms, dtype, device),
                 )
                 for kind, a in self._alike.items()
             }

@@ -87,7 +87,7 @@ def train_in_loop(
         place = {"generator": generator, "device": generator.device}
         trajectory = torch.randint(len(series), (batch, 1), **place)
         time = torch.randint(series.shape[1] - length + 1, (batch, 1), **place)
-        time = time + torch.arange(length, device=time.device)
+        time = time + torch.arange(length, dtype=time.dtype, device=time.device)
         pieces = series[trajectory.to(series.device), time.to(series.device)]
         kick = noise * _normal(pieces[:, :steps], generator)
         loss = loop_loss(advance, pieces[:, :steps] + kick, pieces[:, steps:], unit)

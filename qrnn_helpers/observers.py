@@ -108,7 +108,7 @@ class CellObserver(Task):
         """Answers for all cells (views, steps, points) -> the whole task's y (windows, steps, others)."""
         check_tensor("y", y, ("views", "steps", self.train[1].shape[2]))
         cells, windows = _cells(self.whole, 1), len(y) // len(self.whole.sensors)
-        found = torch.empty(windows, y.shape[1], int(np.prod(self.whole.grid)), dtype=y.dtype)
+        found = y.new_empty(windows, y.shape[1], int(np.prod(self.whole.grid)))
         for (_, cell), piece in zip(cells, y.split(windows)):
             found[..., cell] = piece
         return found[..., self.whole.others]
@@ -154,7 +154,7 @@ def _cells(task: Observer, near: int) -> list[Places]:
 
 def _seen(task: Observer, cells: list[Places], x: torch.Tensor, y: torch.Tensor) -> Pair:
     """A part's windows from every cell's view."""
-    field = torch.empty(*x.shape[:2], int(np.prod(task.grid)), dtype=x.dtype)
+    field = x.new_empty(*x.shape[:2], int(np.prod(task.grid)))
     field[..., task.sensors], field[..., task.others] = x, y
     pairs = [(field[..., sensors], field[..., cell]) for sensors, cell in cells]
     return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])

@@ -207,7 +207,7 @@ def rollouts(
     if modes is not None:
         check_integer("modes", modes, minimum=1)
     made, alive = np.full((len(history), count, *history.shape[2:]), np.nan), np.arange(len(history))
-    fields = torch.tensor(history)
+    fields = torch.from_numpy(history.copy())
     for k in range(count):
         with torch.no_grad():
             new = advance(forecast, fields, task, modes=modes, flux=flux)

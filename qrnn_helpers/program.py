@@ -24,6 +24,7 @@ from .gates import ShiftRule, read
 from .growth import Growth
 from .limits import check_bytes
 from .matrices import Matrices
+from .modes import constant
 
 __all__ = ["ShiftRule", "StepProgram"]
 
@@ -81,8 +82,7 @@ class StepProgram:
         """All terms of all rules in a row: occurrence, shift and coefficient, (K,) each."""
         terms = [(g, s, c) for g, rule in enumerate(self.rules) for s, c in zip(rule.shifts, rule.coefficients)]
         gates, shifts, coefficients = zip(*terms) if terms else ((), (), ())
-        real = {"dtype": torch.float64}
-        return torch.tensor(gates, dtype=torch.int64), torch.tensor(shifts, **real), torch.tensor(coefficients, **real)
+        return constant(gates, torch.int64), constant(shifts, torch.float64), constant(coefficients, torch.float64)
 
     @property
     def shift_circuits(self) -> int:
@@ -179,10 +179,10 @@ class StepProgram:
     @cached_property
     def _gates_in_blocks(self) -> torch.Tensor:
         """1 where an occurrence belongs to a block, (G, blocks)."""
-        found = torch.zeros(len(self.occurrences), len(self.blocks))
+        found = np.zeros((len(self.occurrences), len(self.blocks)))
         for number, block in enumerate(self.blocks):
             found[[op.occurrence for op in block.ops if op.family is not None], number] = 1
-        return found
+        return constant(found, torch.float32)
 
     @cached_property
     def matrices(self) -> Matrices:
@@ -225,7 +225,7 @@ class StepProgram:
 
         Isometries are made a portion at a time, so that a row keeps its small matrices, its outcomes (twice, and as
         often their slopes) and, for the gradient, one memory state."""
-        portion = min(rows, self.growth.portion(torch.ones((), dtype=dtype)))
+        portion = min(rows, self.growth.portion(torch.ones((), dtype=dtype, device="cpu")))
         kept = self.matrices.numbers + self.growth.numbers + (1 + graph) * 2**self.readout
         kept += graph * (4**self.memory + 4 * len(self.occurrences))
         isometries = 3 * portion + 2 * min(batch, portion)

@@ -64,7 +64,7 @@ def live_angles(program: StepProgram, time_steps: int, fresh: bool = True) -> Li
     norms = slopes.norm(dim=0)
     alive = norms > DEAD * norms.max() if len(norms) else norms > 0
     unit = slopes.T / norms.where(alive, 1.0)[:, None]
-    order = torch.arange(len(norms), device=norms.device)
+    order = torch.arange(len(norms), dtype=torch.int64, device=norms.device)
     source = torch.cat([_last_alike(unit, few) for few in order.split(max(1, PAIRS // max(1, len(norms))))])
     sign = (unit * unit[source]).sum(1).sign()
     factor = (sign * norms / norms[source].where(alive, 1.0)).where(alive, 0.0)
@@ -90,13 +90,13 @@ def _last_alike(unit: torch.Tensor, few: torch.Tensor) -> torch.Tensor:
 def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.Tensor:
     """Exact slopes (TRIALS, time * G) of random weighted readouts at random gate angles."""
     if not program.occurrences:
-        return torch.zeros(TRIALS, 0, dtype=torch.float64)
-    generator = torch.Generator().manual_seed(0)
-    real = {"generator": generator, "dtype": torch.float64}
+        return torch.zeros(TRIALS, 0, dtype=torch.float64, device="cpu")
+    generator = torch.Generator("cpu").manual_seed(0)
+    real = {"generator": generator, "dtype": torch.float64, "device": "cpu"}
     angles = 2 * torch.pi * torch.rand(TRIALS, time_steps, len(program.occurrences), **real)
     weights = torch.randn(TRIALS, time_steps, 2**program.readout, **real)
     # From circuits of full angles to such of angles so small that the memory outlives all steps.
-    shrink = torch.arange(TRIALS, dtype=torch.float64) / (TRIALS - 1)
+    shrink = torch.arange(TRIALS, dtype=torch.float64, device="cpu") / (TRIALS - 1)
     angles *= ((1 + time_steps / MIXING) ** -shrink)[:, None, None]
     angles.requires_grad_()
     probabilities, _ = ExactBackend().run(program, angles, None if fresh else _random_state(program, generator))
@@ -107,6 +107,6 @@ def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.
 def _random_state(program: StepProgram, generator: torch.Generator) -> torch.Tensor:
     """Density matrices (TRIALS, 2**memory, 2**memory) of full rank."""
     size = 2**program.memory
-    raw = torch.randn(TRIALS, size, size, generator=generator, dtype=torch.complex128)
+    raw = torch.randn(TRIALS, size, size, generator=generator, dtype=torch.complex128, device="cpu")
     rho = raw @ raw.mH
     return rho / rho.diagonal(dim1=-2, dim2=-1).sum(-1).real[:, None, None]

@@ -33,13 +33,14 @@ class _Recurrent(nn.Module):
         dtype = check_dtype(dtype)
         words = ", ".join(f"{name}={shown(size)}" for name, size in sizes.items())
         check_bytes("weights", 8 * hidden * (self.gates * (input_size + hidden + 2) + output_size), words)
-        # Made without memory and then emptied: torch's own start would draw from the global generator.
-        cell = self.kind(input_size, hidden, batch_first=True, dtype=dtype, device="meta").to_empty(device="cpu")
-        self.add_module(self.kind.__name__.lower(), cell)
-        self.decoder = nn.utils.skip_init(nn.Linear, hidden, output_size, dtype=dtype)
         generator = torch_generator(seed)
-        for weight in self.parameters():
-            nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5, generator=generator)
+        with torch.inference_mode(False):
+            # Made without memory and then emptied: torch's own start would draw from the global generator.
+            cell = self.kind(input_size, hidden, batch_first=True, dtype=dtype, device="meta").to_empty(device="cpu")
+            self.add_module(self.kind.__name__.lower(), cell)
+            self.decoder = nn.utils.skip_init(nn.Linear, hidden, output_size, dtype=dtype, device="cpu")
+            for weight in self.parameters():
+                nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5, generator=generator)
 
     def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         cell = self.get_submodule(self.kind.__name__.lower())

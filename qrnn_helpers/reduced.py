@@ -68,7 +68,7 @@ class ReducedForecast(Task):
 
         In torch, so that the error of a loop can be traced back to the model.
         """
-        return self.answer(predict, x)[:, -1] * torch.as_tensor(self.y_scaling.unit / self.x_scaling.unit)
+        return self.answer(predict, x)[:, -1] * torch.from_numpy(np.asarray(self.y_scaling.unit / self.x_scaling.unit))
 
     def answer(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
         """What a model says to windows x, if it has the right shape."""

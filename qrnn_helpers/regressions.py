@@ -95,7 +95,8 @@ def lagged(x: torch.Tensor, lags: int) -> torch.Tensor:
 
 def quadratic(features: torch.Tensor) -> torch.Tensor:
     """Features and their products with themselves and each other, each once."""
-    i, j = torch.triu_indices(features.shape[-1], features.shape[-1])
+    count = features.shape[-1]
+    i, j = torch.triu_indices(count, count, dtype=torch.int64, device=features.device)
     return torch.cat([features, features[..., i] * features[..., j]], dim=-1)
 
 

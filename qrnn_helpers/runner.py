@@ -80,7 +80,7 @@ class Circuits:
         parts = []
         for first in range(0, len(rows), size):
             part = rows[first : first + size]
-            place = torch.arange(first, first + len(part), device=rows.device) % batch
+            place = torch.arange(first, first + len(part), dtype=torch.int64, device=rows.device) % batch
             state = None if states is None else states[place]
             start = time.perf_counter()
             parts.append(self.backend.values(self.program, part, weights[place], state))

@@ -155,7 +155,7 @@ class SamplerBackend(Backend):
         registers, size = read_registers(job, result, names, len(pubs), shape, shots), 2**program.readout
         drawn = [np.concatenate([outcomes(job, bits, size).ravel() for bits in register]) for register in registers]
         steps = [frequencies(values.reshape(batch, self.shots), size) for values in drawn]
-        return torch.as_tensor(np.stack(steps, 1)).to(gate_angles), None
+        return torch.from_numpy(np.stack(steps, 1)).to(gate_angles), None
 
     def _check_noise(self, transpiled: Transpiled) -> None:
         """Warn once of noise that a circuit's gates do not meet."""
@@ -168,7 +168,8 @@ class SamplerBackend(Backend):
     def _submit(self, pubs: list[tuple], shots: int) -> tuple[Any, Any]:
         """The finished job and its result; submitted again, with another seed, as often as its errors allow."""
         for attempt in count():
-            reseed(self.sampler, int(torch.randint(2**31 - 1, (), generator=self.generator)))
+            where = self.generator.device
+            reseed(self.sampler, int(torch.randint(2**31 - 1, (), generator=self.generator, device=where)))
             try:
                 return run_job(self.sampler, pubs, shots)
             except SamplerError as error:

@@ -66,8 +66,8 @@ def network(kind: str, inputs: int, outputs: int, seed: int = 0) -> nn.Module:
 def start_linear(model: QRNN, task: Task) -> None:
     """The path around the circuit becomes the linear observer, so that the circuit learns what is left."""
     answer = linear(task, lags=1, penalty=1e-6).predict
-    points = torch.cat([torch.zeros(1, task.train[0].shape[2]), torch.eye(task.train[0].shape[2])])
-    offset, *slopes = answer(points.double()[:, None])[:, 0]
+    units = torch.eye(task.train[0].shape[2], dtype=torch.float64, device="cpu")
+    offset, *slopes = answer(torch.cat([torch.zeros_like(units[:1]), units])[:, None])[:, 0]
     with torch.no_grad():
         model.skip.weight.copy_((torch.stack(slopes) - offset).T)
         model.skip.bias.copy_(offset)

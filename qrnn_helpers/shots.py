@@ -104,7 +104,7 @@ class ShotBackend(Backend):
     def _counted(self, kraus: torch.Tensor, rho: torch.Tensor | None) -> torch.Tensor:
         """How many shots of each circuit had which outcome, (circuits, time, R)."""
         circuits, _, many = kraus.shape[:3]
-        first = torch.arange(circuits, device=kraus.device).repeat_interleave(self.shots) * many
+        first = torch.arange(circuits, dtype=torch.int64, device=kraus.device).repeat_interleave(self.shots) * many
         counts = [
             torch.bincount(first + outcome, minlength=circuits * many).view(circuits, -1)
             for outcome, _ in outcomes(kraus, self.shots, self.generator, rho)

@@ -72,8 +72,8 @@ def _singly(kraus: torch.Tensor, shots: int, generator: torch.Generator, rho: to
     each = outcomes // parts
     states, node = _start(kraus, shots, generator, rho)
     states, room = states.reshape(-1, size).index_select(0, node), _Room(kraus)
-    same = torch.arange(len(node), device=node.device)
-    first = torch.arange(circuits, device=node.device).repeat_interleave(shots) * parts
+    same = torch.arange(len(node), dtype=torch.int64, device=node.device)
+    first = torch.arange(circuits, dtype=torch.int64, device=node.device).repeat_interleave(shots) * parts
     for t in range(time_steps):
         rows, draws = kraus[:, t].reshape(circuits, parts, -1, size), _draws(kraus, len(node), generator)
         part, draws = _part(states.view(circuits, shots, size), rows, draws, room)
@@ -113,7 +113,7 @@ def _met(
     moved = room(0, len(order), rows.shape[1])
     for own, operators, out in zip(states.index_select(0, order).split(sizes), rows, moved.split(sizes)):
         torch.mm(own, operators.mT, out=out)
-    seat = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    seat = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), dtype=torch.int64, device=order.device))
     return moved.view(-1, states.shape[1]), seat
 
 
@@ -135,7 +135,7 @@ def _start(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """States and the node of every shot before the first step."""
     circuits, size = len(kraus), kraus.shape[-1]
-    node = torch.arange(circuits, device=kraus.device).repeat_interleave(shots)
+    node = torch.arange(circuits, dtype=torch.int64, device=kraus.device).repeat_interleave(shots)
     if rho is None:
         return torch.eye(1, size, dtype=kraus.dtype, device=kraus.device).expand(circuits, 1, size), node
     weights, vectors = torch.linalg.eigh(rho)
@@ -185,11 +185,11 @@ def _grow(
     shot."""
     counts = torch.bincount(branch, minlength=len(weights))
     found = counts.nonzero()[:, 0]
-    circuit = torch.arange(circuits + 1, device=found.device)
+    circuit = torch.arange(circuits + 1, dtype=torch.int64, device=found.device)
     starts = torch.searchsorted(found, circuit * (len(weights) // circuits))
     sizes = starts.diff()
     width = int(sizes.max())
-    place = torch.arange(len(found), device=found.device)
+    place = torch.arange(len(found), dtype=torch.int64, device=found.device)
     place += (circuit * width - starts)[:-1].repeat_interleave(sizes)
     states = moved.new_zeros(circuits * width, moved.shape[1])
     states[place] = _normalise(moved.index_select(0, found), weights.index_select(0, found))
