@@ -27,9 +27,9 @@ from qrnn_helpers.flow import Flow, sample, whole_multiple
 from qrnn_helpers.ks import KS1D, ks1d
 from qrnn_helpers.ks2d import KS2D, ks2d
 from qrnn_helpers.lorenz import Lorenz, lorenz
-from qrnn_helpers.store import add_to_manifest, load_listed, save
+from qrnn_helpers.store import DATA, add_to_manifest, load_listed, save
 
-FOLDER = Path(__file__).resolve().parents[1] / "data"
+FOLDER = DATA
 COMMAND = "python -m qrnn_helpers.data"
 
 

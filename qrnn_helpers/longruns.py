@@ -28,11 +28,9 @@ from tqdm.auto import tqdm
 
 from .checks import check_array, check_instance, shown
 from .provenance import provenance
-from .store import read_record, verify, write_record
+from .store import DATA, read_record, verify, write_record
 
 __all__ = ["Job", "main", "state_from", "state_to", "status", "stored_record"]
-
-DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 @dataclass(frozen=True)

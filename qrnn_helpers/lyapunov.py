@@ -13,7 +13,6 @@ dimension: J. L. Kaplan and J. A. Yorke, Lecture Notes in Mathematics 730 (1979)
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -25,11 +24,11 @@ from qrnn_helpers.ks import KS1D
 from qrnn_helpers.ks2d import KS2D
 from qrnn_helpers.lorenz import Lorenz
 from qrnn_helpers.provenance import package_version, provenance
-from qrnn_helpers.store import read_record, write_record
+from qrnn_helpers.store import DATA, read_record, write_record
 
 MOST_DECAY = 20.0  # of ln R_11 - ln R_jj in one interval: rounding then takes 8 of 16 digits
 
-FOLDER = Path(__file__).resolve().parents[1] / "data" / "lyapunov"
+FOLDER = DATA / "lyapunov"
 COMMAND = "python -m qrnn_helpers.lyapunov"
 RECIPES: dict[str, tuple[Callable[[], Flow], dict]] = {
     "lorenz": (Lorenz, {"count": 3, "trajectories": 400, "time": 1000.0, "transient": 50.0, "interval": 0.5}),

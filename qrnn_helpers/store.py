@@ -35,6 +35,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+DATA = Path(__file__).resolve().parents[1] / "data"  # data sets and stored results, in the checkout
 LITERAL = "python:"  # marks what is stored as the text of a Python literal
 SEAL = b"\nsha256 of all bytes before this line: "  # readers of HDF5 pass over what follows the end
 LONGEST = 255  # bytes of a file's name

@@ -37,12 +37,12 @@ from .patches import PatchForecast, patch_forecast
 from .provenance import provenance
 from .recurrent import GRU
 from .shots import ShotBackend
-from .store import write_record
+from .store import DATA, write_record
 from .training import Budget, fit
 
 __all__ = ["Run", "final_runs", "finals", "ks_task", "load_run", "plan", "probes", "results", "train", "trials"]
 
-FOLDER = Path(__file__).resolve().parents[1] / "data" / "study"
+FOLDER = DATA / "study"
 WASHOUT = 3
 """Outputs before step 4 stay out of the loss."""
 
