@@ -110,7 +110,7 @@ class StepProgram:
         """
         values = gate_angles.detach()
         sizes = values.abs()
-        if not sizes.numel() or float(sizes.amax()) <= LARGE:
+        if not sizes.numel() or sizes.is_meta or float(sizes.amax()) <= LARGE:
             return gate_angles
         units = self._units.to(gate_angles.device)
         phases = values.double() * units
