@@ -224,7 +224,7 @@ class ExactBackend(Backend):
             growth, rho = program.ground_growth, torch.ones(batch, 1, 1, dtype=self.dtype, device=gate_angles.device)
         else:
             growth, rho = program.growth, self._start(program, gate_angles, state)
-        probabilities, rho = evolve(program.matrices, growth, gate_angles, rho)
+        probabilities, rho = evolve(program.matrices, growth, program.reduced(gate_angles), rho)
         if not program.occurrences:  # slopes of 0 along the angles, as from every estimator
             nothing = gate_angles.sum((1, 2))[:, None, None]
             probabilities, rho = probabilities + nothing, rho + nothing.to(self.dtype)

@@ -17,6 +17,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
 
 from .angles import AngleMap
+from .checks import shown
 from .circuits import check_step, definitions_end
 from .evolution import prepare
 from .fusion import Cluster, clusters, fuse
@@ -61,6 +62,13 @@ class StepProgram:
         self._placed = read(step)
         self.ops = [op for placed in self._placed for op in placed.ops]
         self.occurrences = tuple(op for op in self.ops if op.family is not None)
+        hidden = set().union(*(op.expression.parameters for op in self.occurrences)) - set(self.parameters)
+        if hidden:
+            names = shown(sorted(parameter.name for parameter in hidden))
+            raise ValueError(
+                f"step: got Parameters {names} in a gate's definition that are not among the gate's own; allowed are "
+                "gates whose params name all of theirs, as those of QuantumCircuit.to_gate() do"
+            )
         self.angle_map = AngleMap([op.expression for op in self.occurrences], self.parameters)
         self.weights, self.offsets = self.angle_map.weights, self.angle_map.offsets
         blocks = fuse(self.ops)
@@ -126,7 +134,7 @@ class StepProgram:
     @cached_property
     def _units(self) -> torch.Tensor:
         """The unit W of every occurrence's frequencies (G,); NaN where they have none in common."""
-        return torch.tensor([op.family.unit for op in self.occurrences], dtype=torch.float64, device="cpu")
+        return constant([op.family.unit for op in self.occurrences], torch.float64)
 
     def pull_back(self, angles: torch.Tensor, gate_gradient: torch.Tensor) -> torch.Tensor:
         """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
@@ -146,6 +154,7 @@ class StepProgram:
     def rows(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         """The same as [out, r, in]."""
         one = torch.ones((), dtype=dtype, device=gate_angles.device)
+        gate_angles = self.reduced(gate_angles)
         return self._grown(prepare(self.matrices, self.growth, gate_angles, dtype), len(gate_angles), one)
 
     def variants(self, base: torch.Tensor, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -156,7 +165,7 @@ class StepProgram:
         place = (differ > 0).cumsum(0) * (differ > 0)  # (K, blocks): where a variant's matrix is, 0 if as in base
         few = torch.zeros(len(self.blocks), 1 + int(place.max()), dtype=torch.int64, device=base.device)
         few[block, place[variant, block]] = 1 + variant
-        angles = torch.cat([base[None], replaced])[few].transpose(1, 2)
+        angles = self.reduced(torch.cat([base[None], replaced]))[few].transpose(1, 2)
         matrices = self.matrices(angles.flatten(1, 2), dtype)
         matrices = [
             matrix if self.blocks[b].constant else matrix.unflatten(0, angles.shape[1:3])[:, place[:, b]].flatten(0, 1)

@@ -21,6 +21,7 @@ from qrnn_helpers import (
     ParameterShift,
     QuantumRecurrentLayer,
     RandomCoordinate,
+    ShotBackend,
     gates,
     rotation_step,
 )
@@ -309,6 +310,41 @@ def test_frequencies_that_almost_have_a_unit_are_not_reduced_by_it(gap):
     angles = torch.tensor([[[1e6], [-9e5]]], dtype=ANGLE)
     wanted, _ = evolve(step, angles[0].numpy())
     np.testing.assert_allclose(QuantumRecurrentLayer(step)(angles)[0][0], wanted, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("dtype, size", [(torch.complex64, 1e6), (torch.complex128, 1e15)])
+def test_backends_that_are_run_at_large_gate_angles(dtype, size):
+    """By hand, without a layer: the same, and for variants of a step."""
+    program = StepProgram(rotation_step(1, 2))
+    gates = size * (torch.rand(2, 3, 20, generator=torch.Generator().manual_seed(1), dtype=ANGLE) + 1)
+    small, weights = gates.clone().apply_(lambda angle: within_a_period(angle, 2)), torch.eye(4)[1:3].double()
+    backend, tolerance = ExactBackend(dtype), 1e-12 if dtype == torch.complex128 else 1e-5
+    for run in (
+        lambda at: backend.run(program, at)[0],
+        lambda at: backend.values(program, at, weights[:, None].expand(2, 3, 4)),
+        lambda at: backend.variants(program, at, weights[:, None].expand(2, 3, 4))(1, at[None, :, 2]),
+        lambda at: ShotBackend(50, seed=0, dtype=dtype).run(program, at)[0],
+    ):
+        torch.testing.assert_close(run(gates), run(small), rtol=0, atol=tolerance)
+
+
+class Hidden(Gate):
+    """A definition with a Parameter that the gate itself does not tell of."""
+
+    def __init__(self):
+        super().__init__("hidden", 1, [])
+
+    def _define(self):
+        self.definition = QuantumCircuit(1)
+        self.definition.rx(A, 0)
+
+
+@pytest.mark.parametrize("gate", [Hidden(), lib.QuadraticFormGate(1, [[A]], [0.5], 1)], ids=["own", "of the library"])
+def test_a_parameter_that_a_gate_hides_is_named(gate):
+    step = QuantumCircuit(*registers(1, gate.num_qubits, True))
+    step.append(gate, range(gate.num_qubits))
+    with pytest.raises(ValueError, match=r"step: got Parameters \['a'\] in a gate's definition"):
+        StepProgram(step)
 
 
 def test_angles_that_overflow_are_refused():
