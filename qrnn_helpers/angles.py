@@ -47,11 +47,11 @@ class AngleMap:
         self.curved: dict[int, Any] = {}
         column = {parameter: k for k, parameter in enumerate(parameters)}
         for row, expression in enumerate(expressions):
-            linear = _linear(expression)
-            if linear is None:
+            read = linear(expression)
+            if read is None:
                 self.curved[row] = _readable(expression)
                 continue
-            self.offsets[row], slopes = linear
+            self.offsets[row], slopes = read
             for parameter, slope in slopes.items():
                 self.weights[row, column[parameter]] = slope
         self._tensors: dict = {}
@@ -104,7 +104,7 @@ class AngleMap:
             raise ValueError(f"angles must keep the slopes of the step's {words} finite; got angles where one is not")
 
 
-def _linear(expression: ParameterExpression) -> tuple[float, dict[Parameter, float]] | None:
+def linear(expression: ParameterExpression) -> tuple[float, dict[Parameter, float]] | None:
     """Offset and slopes of a linear expression, None for any other."""
     try:
         slopes = {p: expression.gradient(p) for p in expression.parameters}

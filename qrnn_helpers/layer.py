@@ -23,6 +23,7 @@ from .runner import Circuits
 
 __all__ = ["QRNN", "QuantumRecurrentLayer"]
 
+
 class QuantumRecurrentLayer(nn.Module):
     """A step circuit repeated over time, its memory coherent, its readout measured and reset.
 

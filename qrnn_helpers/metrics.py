@@ -103,6 +103,9 @@ def vpt_summary(table: pd.DataFrame, quantiles: tuple[float, ...] = (0.1, 0.25, 
     if quantiles.min() < 0 or quantiles.max() > 1:
         raise ValueError(f"quantiles must lie from 0 to 1; got {shown(quantiles.tolist())}")
     vpt = check_array("table", table["vpt"], ndim=1)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(vpt.sum()):
+            raise ValueError(f"table must have a sum of vpt that a float holds; got values up to {vpt.max():g}")
     found = {"mean": vpt.mean()} | {f"{q:.0%}": np.quantile(vpt, q) for q in quantiles}
     fractions = {name: float(check_array("table", table[name], ndim=1).mean()) for name in ("censored", "blown_up")}
     return pd.Series(found | fractions | {"starts": len(vpt)}, dtype=float)

@@ -159,8 +159,7 @@ def teacher_forced(forecast: Forecast, field: np.ndarray, task: PatchForecast) -
     ``forecast`` maps windows (n, steps, neighbours) to the increment of the last step (n,), scaled.
     """
     check_forecast(forecast, task)
-    check_array("field", field, ndim=1 + task.dimensions)
-    field = np.asarray(field)  # with its own dtype
+    field = check_array("field", field, ndim=1 + task.dimensions)
     if len(field) <= task.steps:
         raise ValueError(f"field must have more than {task.steps} times, the task's steps; got shape {field.shape}")
     windows = np.lib.stride_tricks.sliding_window_view(field[:-1], task.steps, axis=0)

@@ -240,4 +240,7 @@ def _check_pair(name: str, pair: Pair) -> tuple:
     y = check_tensor(f"{name} y", pair[1], (*x.shape[:2], "features"))
     if x.dtype != y.dtype:
         raise TypeError(f"{name} must have x and y of one dtype; got {x.dtype} and {y.dtype}")
+    largest = max(float(part.detach().abs().max()) for part in pair)
+    if largest > torch.finfo(x.dtype).max ** 0.5:
+        raise ValueError(f"{name} must have squares that {x.dtype} holds; got values up to {largest:g}")
     return x.shape[1], x.shape[2], y.shape[2], x.dtype
