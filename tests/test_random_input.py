@@ -34,7 +34,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from calls import TABLE
+from calls import TABLE, Kind
 from forms import forms, same
 from torch import nn
 
@@ -48,12 +48,12 @@ PACKAGE = Path(q.__file__).parent
 
 ERRORS = (TypeError, ValueError, FileNotFoundError, IsADirectoryError, FloatingPointError, SamplerError)
 OWN = ("raises", "a rival that raises", "on a device without memory", "refusing", "with integer weights")
-OWN += ("a pair of refusing tensors",)
+OWN += ("a pair of refusing tensors", "a rival of other settings")
 """What a reader's own model raises passes through; so does what any function of theirs raises."""
 
 INNER = {"10**12 shots": "shots", "a QRNN with 10**12 shots": "shots", "10**12 directions": "directions"}
 INNER |= {"a sampler's backend": "sampler", "an Aer sampler's backend": "sampler"}
-INNER |= {"weights NaN": "closure", "weights 1e308": "(c|closure)"}
+INNER |= {"1.7976931348623157e+308": "closure", "weights NaN": "closure", "weights 1e308": "(c|closure)"}
 """Whose own argument may be named: that of a backend or an estimator that is too large, the loss of bad weights."""
 
 FORM = "form"
@@ -169,7 +169,15 @@ class Watched:
             raise
 
 
-def fault_in(error: BaseException, changed: Changes, values: dict) -> str | None:
+def admitted(kind: Kind, value: object) -> bool:
+    """What an argument admits; never what cannot even be asked."""
+    try:
+        return kind.admits(value)
+    except Exception:
+        return False
+
+
+def fault_in(error: BaseException, changed: Changes, values: dict, kinds: dict) -> str | None:
     """What is wrong with an error, or None."""
     own = any(isinstance(value, Watched) and value.raised for value in values.values())
     if isinstance(error, Exception) and (own or any(label in OWN for (_, label), _ in changed.values())):
@@ -180,6 +188,8 @@ def fault_in(error: BaseException, changed: Changes, values: dict) -> str | None
     if PACKAGE not in place.parents and "params argument given to the optimizer" not in str(error):
         return f"raised in {place.name}"
     names = [*changed, *(INNER[label] for (_, label), _ in changed.values() if label in INNER)]
+    if all(admitted(kinds[name], value) for name, value in values.items()):
+        names += kinds  # each alone is right: whichever does not fit the others may be named
     if not any(re.search(rf"(?<!\w){name}(?!\w)", str(error)) for name in names):
         return "raised without the argument's name"
     return f"raised a message of {len(str(error))} characters" if len(str(error)) >= LONGEST else None
@@ -208,7 +218,7 @@ def fault_of(name: str, changed: Changes, folder: Path) -> str | None:
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # Overrun, a warning, and what Rust calls a panic
-        fault = fault_in(error, changed, values)
+        fault = fault_in(error, changed, values, call.kinds)
         return fault and f"{fault}: {str(error)[:300]}"
     after = of_the_process()
     if wrong := [what for what in before if before[what] != after[what]]:
@@ -216,7 +226,7 @@ def fault_of(name: str, changed: Changes, folder: Path) -> str | None:
     if contents(given) != inside:
         return "has written into an argument"
     for argument, ((topic, _), _) in changed.items():
-        if topic != FORM and not call.kinds[argument].admits(values[argument]):
+        if topic != FORM and not admitted(call.kinds[argument], values[argument]):
             return f"{argument} was taken without a word"
     try:
         call.right(given, answer)
