@@ -200,6 +200,8 @@ def _listed(params: Iterable) -> list:
             weight = weight[1] if isinstance(weight, tuple) and len(weight) == 2 else weight
             if id(check_instance("params", weight, torch.Tensor, allowed)) in weights:
                 raise ValueError("params must hold every weight once: it is moved as often as it is there")
+            if not weight.is_leaf:
+                raise ValueError("params must hold weights themselves; got a tensor that is computed from others")
             weights.add(id(weight))
     return listed
 

@@ -322,9 +322,10 @@ def _outputs(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> t
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"model must take {name} x, here {x.dtype} of shape {tuple(x.shape)}: {error}") from error
     outputs = answer[0] if isinstance(answer, (tuple, list)) and answer else None
-    if not isinstance(outputs, torch.Tensor) or outputs.shape != y.shape or outputs.is_complex():
-        got = shown(answer) if outputs is None else getattr(outputs, "shape", type(outputs).__name__)
-        raise ValueError(f"model must return (y, state), y of the shape {tuple(y.shape)} of {name} y; got {got}")
+    numbers = isinstance(outputs, torch.Tensor) and not outputs.is_complex() and not outputs.is_meta
+    if not numbers or outputs.shape != y.shape:
+        got = f"{outputs.dtype} {tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else shown(answer)
+        raise ValueError(f"model must return (y, state), y real of the shape {tuple(y.shape)} of {name} y; got {got}")
     return outputs
 
 

@@ -364,7 +364,16 @@ def is_state(value) -> bool:
 
 def same_state(back, state) -> None:
     if isinstance(state, torch.Tensor):
-        assert torch.equal(torch.nan_to_num(back), torch.nan_to_num(state.detach())) and back.dtype == state.dtype
+        assert back.dtype == state.dtype and back.shape == state.shape
+        assert torch.equal(*(each.detach().to(torch.complex128).nan_to_num() for each in (back, state)))
+    elif isinstance(state, dict):
+        assert list(back) == list(state)
+        for key, value in state.items():
+            same_state(back[key], value)
+    elif isinstance(state, (list, tuple)):
+        assert type(back) is type(state) and len(back) == len(state)
+        for pair in zip(back, state):
+            same_state(*pair)
     else:
         assert repr(back) == repr(state)
 

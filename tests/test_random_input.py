@@ -135,7 +135,7 @@ def of_the_process() -> dict[str, object]:
         "random's generator": random.getstate(),
         "torch's settings": (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()),
         "numpy's settings": (np.geterr(), repr(np.get_printoptions())),
-        "environment": (dict(os.environ), os.getcwd()),
+        "folder": os.getcwd(),
     }
 
 
