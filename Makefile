@@ -56,7 +56,7 @@ lab: env  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyter lab --notebook-dir=. notebooks
 
 notebooks: env  ## execute the notebooks again and store their outputs (NOTEBOOKS=... for some)
-	@$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=120 \
+	@$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1200 \
 	  --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
 lint: env  ## check the style of code and notebooks

@@ -12,6 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 HTML = ROOT / "book" / "_build" / "html"
 BUILT = ROOT / "book" / "_build" / "built"  # written by tools/build_book.py without a warning
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PATIENCE = 300
+"""Seconds that a test waits for what should appear: a bound for what hangs, not for what is slow on a busy machine."""
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from book_pages import HTML, IN_CI, ROOT, contents, require_book, skip_or_fail
+from book_pages import HTML, IN_CI, PATIENCE, ROOT, contents, require_book, skip_or_fail
 
 playwright_api = pytest.importorskip("playwright.sync_api")
 
@@ -66,11 +66,18 @@ class Visit:
     complaints: list[str] = field(default_factory=list)
 
 
+def new_page(browser, **options):
+    """A page in a context of its own, patient in whatever it waits for."""
+    context = browser.new_context(**options)
+    context.set_default_timeout(1000 * PATIENCE)
+    return context.new_page()
+
+
 @contextmanager
 def offline(browser, path: Path, **options) -> Iterator[Visit]:
     """Open a built page from disk; everything that is not a file is refused and noted."""
-    context = browser.new_context(**options)
-    visit = Visit(context.new_page())
+    visit = Visit(new_page(browser, **options))
+    context = visit.page.context
 
     def gate(route) -> None:
         if route.request.url.startswith(("file:", "data:", "blob:")):
@@ -105,7 +112,7 @@ def test_page_works_offline(browser, document):
         page = visit.page
         typeset(page)
         if has_saved_widgets(page):
-            page.wait_for_selector(".widget-subarea .jupyter-widgets", timeout=20_000)
+            page.wait_for_selector(".widget-subarea .jupyter-widgets")
         raw = page.locator(".math").filter(has_not=page.locator("mjx-container"))
         assert raw.count() == 0, f"formula not typeset: {raw.first.inner_text()}"
         assert page.locator("mjx-merror").count() == 0
@@ -164,9 +171,11 @@ def test_play_button_respects_reduced_motion(browser, motion, name):
         with offline(browser, path, reduced_motion=motion) as visit:
             player = players(visit.page)[0]
             button, slider = player.locator("button"), player.locator("input")
+            visit.page.clock.install(time=0)
+            visit.page.clock.pause_at(24 * 3600)  # from here on its time passes when we say so
             button.click()
             assert button.inner_text() == name and slider.input_value() == "1"
-            visit.page.wait_for_timeout(1300)  # more than two frames, if it plays
+            visit.page.clock.run_for(1300)  # more than two frames, if it plays
             moved = slider.input_value() != "1"
             assert moved is (motion == "no-preference")
 
@@ -244,31 +253,32 @@ def jupyterlab(folder: Path, notebook: str) -> Iterator[str]:
     with open(folder / "lab.log", "w") as log:
         server = subprocess.Popen(command, env=os.environ | places, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            wait_for(lambda: answers(f"http://127.0.0.1:{port}/api"), 60, "JupyterLab to start")
+            wait_for(lambda: answers(f"http://127.0.0.1:{port}/api"), server, "JupyterLab to start")
             yield f"http://127.0.0.1:{port}/lab/tree/notebooks/{notebook}.ipynb"
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(timeout=PATIENCE)
 
 
 def answers(url: str) -> bool:
     try:
-        return urllib.request.urlopen(url, timeout=2).status == 200
+        return urllib.request.urlopen(url, timeout=PATIENCE).status == 200
     except OSError:
         return False
 
 
-def wait_for(ready: Callable[[], bool], seconds: float, what: str) -> None:
-    end = time.monotonic() + seconds
+def wait_for(ready: Callable[[], bool], server: subprocess.Popen, what: str) -> None:
+    """Wait as long as the server lives, within reason."""
+    end = time.monotonic() + PATIENCE
     while not ready():
-        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        assert server.poll() is None and time.monotonic() < end, f"waited in vain for {what}"
         time.sleep(0.2)
 
 
 def run_all_cells(page) -> None:
     """Run > Run All Cells, then wait until every code cell has its number, or one failed."""
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    page.wait_for_selector("#jp-main-statusbar :text('| Idle')", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+    page.wait_for_selector("#jp-main-statusbar :text('| Idle')")
     # Asked before it has seen its own kernel, JupyterLab offers a choice of kernels.
     choice = page.locator(".jp-Dialog button.jp-mod-accept")
     page.add_locator_handler(choice, lambda: choice.click())
@@ -277,7 +287,7 @@ def run_all_cells(page) -> None:
     failed = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']"
     done = f"""document.querySelector("{failed}") || [...document.querySelectorAll(
       '.jp-CodeCell .jp-InputPrompt')].every(e => /\\[\\d+\\]/.test(e.innerText))"""
-    page.wait_for_function(done, timeout=150_000)
+    page.wait_for_function(done)
     assert page.locator(failed).count() == 0, page.locator(failed).first.inner_text()
 
 
@@ -287,12 +297,11 @@ def test_live_panel_in_jupyterlab(browser, tmp_path, notebook, picture):
     if not (ROOT / "notebooks" / f"{notebook}.ipynb").exists():
         pytest.fail(f"no notebook {notebook}")
     with jupyterlab(tmp_path, notebook) as address:
-        context = browser.new_context(viewport={"width": 1400, "height": 1000})
-        page = context.new_page()
+        page = new_page(browser, viewport={"width": 1400, "height": 1000})
         page.goto(address)
         run_all_cells(page)
         curve = page.locator(picture).last
-        curve.wait_for(timeout=30_000)
+        curve.wait_for()
         before = curve.get_attribute("src")
         handle = page.locator(".jp-OutputArea .widget-slider [role=slider]").first
         handle.scroll_into_view_if_needed()
@@ -302,5 +311,5 @@ def test_live_panel_in_jupyterlab(browser, tmp_path, notebook, picture):
         if buttons.count():
             buttons.first.click()
         changed = "([selector, old]) => [...document.querySelectorAll(selector)].at(-1).src !== old"
-        page.wait_for_function(changed, arg=[picture, before], timeout=60_000)
-        context.close()
+        page.wait_for_function(changed, arg=[picture, before])
+        page.context.close()
