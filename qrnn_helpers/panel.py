@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -36,19 +38,30 @@ class TrainingPanel(widgets.VBox):
             "rate": widgets.FloatLogSlider(0.03, min=-3, max=0, step=0.25, description="learning rate", **calm),
             "seed": widgets.IntSlider(0, 0, 9, description="seed", **calm),
         }
-        self.curve = widgets.HTML()
+        self.note, self.curve = widgets.HTML(), widgets.HTML()
         for knob in self.knobs.values():
             knob.observe(lambda _: self.rerun(), "value")
-        super().__init__([*self.knobs.values(), self.curve])
+        super().__init__([*self.knobs.values(), self.note, self.curve])
         self.rerun()
 
-    def rerun(self) -> pd.DataFrame:
-        """Train with the knobs as they stand, and show the curve among the last ones."""
+    def rerun(self) -> pd.DataFrame | None:
+        """Train with the knobs as they stand, and show the curve among the last ones; None if that fails.
+
+        A notebook shows nothing of what a knob's callback raises.  So an error takes the place of the picture.
+        """
         setting = {name: knob.value for name, knob in self.knobs.items()}
-        _, curve = train(Run(budget=self.circuits, batch=8, **setting))
         label = ", ".join(
             f"{name} {value:.3g}" if name == "rate" else f"{name} {value}" for name, value in setting.items()
         )
+        self.note.value = f"training anew with {label} ..."
+        try:
+            _, curve = train(Run(budget=self.circuits, batch=8, **setting))
+        except Exception as error:
+            words = escape(f"{type(error).__name__}: {error}")
+            self.curve.value = ""
+            self.note.value = f'<p role="alert"><b>No curve for {label}.</b> {words}</p>'
+            return None
+        self.note.value = ""
         self.curves = [*self.curves, (label, curve)][-self.remembered :]
         final = curve["validation_nrmse"].dropna().iloc[-1]
         words = f"Validation error against circuits for the last settings; the newest, {label}, ends at {final:.3f}"

@@ -157,6 +157,42 @@ def test_stored_runs_carry_their_provenance():
         assert record["apart"]["provenance"]["versions"]["torch"].startswith("2.13.0")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_panel_trains_by_every_method_with_any_shots(dtype):
+    """Under torch's default type and the chapter's: every setting gives a curve of its own, or says why not."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        panel = TrainingPanel(circuits=4_000)
+        seen = [panel.curve.value]
+        for shots in panel.knobs["shots"].options:
+            for method in panel.knobs["method"].options.values():
+                panel.knobs["shots"].value, panel.knobs["method"].value = shots, method
+                assert panel.note.value == "" and panel.curves[-1][0].startswith(f"method {method}, shots {shots},")
+                assert panel.curves[-1][1]["validation_nrmse"].notna().any()
+                seen.append(panel.curve.value)
+        assert len(set(seen[1:])) == 6
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_the_panel_shows_what_failed_and_no_old_curve(monkeypatch):
+    panel = TrainingPanel(circuits=600)
+    curves = panel.curves
+
+    def fail(run):
+        assert "training anew with method shift" in panel.note.value
+        raise RuntimeError("a lost <job>")
+
+    monkeypatch.setattr("qrnn_helpers.panel.train", fail)
+    panel.knobs["method"].value = "shift"
+    assert panel.curve.value == "" and panel.curves == curves
+    assert 'role="alert"' in panel.note.value and "RuntimeError: a lost &lt;job&gt;" in panel.note.value
+    monkeypatch.undo()
+    panel.knobs["method"].value = "spsa"
+    assert panel.note.value == "" and "<img" in panel.curve.value
+
+
 def test_the_panel_trains_anew_when_a_knob_moves():
     panel = TrainingPanel(circuits=600)
     first = panel.curve.value
