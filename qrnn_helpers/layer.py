@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 from qiskit import QuantumCircuit
@@ -76,12 +75,12 @@ class QuantumRecurrentLayer(nn.Module):
         """All in float64: in the angles' own dtype, sums and differences of angles would be rounded."""
         with settled(angles.device):
             wide, state = usable(angles).to(torch.float64), None if state is None else usable(state)
+            circuits = Circuits(self.program, self.backend, self.cost, state)
             if isinstance(self.gradient, Autograd):
-                probabilities, state = Circuits(self.program, self.backend, self.cost, state).forward(wide)
+                probabilities, state = circuits.forward(wide)
             else:
                 state = None if state is None else state.detach()
-                run = partial(Circuits, self.program, self.backend, self.cost)
-                probabilities, state = _Estimated.apply(wide, state, run, self.gradient)
+                probabilities, state = _Estimated.apply(wide, state, circuits, self.gradient)
             return probabilities.to(angles.dtype), state
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
@@ -143,15 +142,14 @@ def _no_state() -> torch.Tensor:
 class _Estimated(torch.autograd.Function):
     """Forward: run the circuits.  Backward: ask the estimator, which runs circuits of its own.
 
-    What the way back needs is saved by torch, which refuses what was changed in between; ``run`` makes the circuits
-    that start from a state.
+    What the way back needs, angles and state, is saved by torch, which refuses what was changed in between.
     """
 
     @staticmethod
-    def forward(ctx, angles, state, run, gradient):
-        probabilities, final = run(state).forward(angles)
+    def forward(ctx, angles, state, circuits, gradient):
+        probabilities, final = circuits.forward(angles)
         ctx.save_for_backward(angles, state)
-        ctx.run, ctx.gradient = run, gradient
+        ctx.circuits, ctx.gradient = circuits.started(None), gradient
         if final is not None:
             ctx.mark_non_differentiable(final)
         return probabilities, final
@@ -161,7 +159,7 @@ class _Estimated(torch.autograd.Function):
     def backward(ctx, weights, _):
         angles, state = ctx.saved_tensors
         with settled(angles.device):
-            slopes = ctx.gradient.estimate(ctx.run(state), angles, weights)
+            slopes = ctx.gradient.estimate(ctx.circuits.started(state), angles, weights)
         allowed = f"an estimator that answers a real tensor of shape {tuple(angles.shape)}"
         if check_instance("gradient", slopes, torch.Tensor, allowed).shape != angles.shape or slopes.is_complex():
             raise ValueError(f"gradient must be {allowed}; got {slopes.dtype} of shape {tuple(slopes.shape)}")

@@ -108,7 +108,8 @@ class StepProgram:
     def gate_angles(self, angles: torch.Tensor) -> torch.Tensor:
         """Angles (..., P) -> the angle of every occurrence (..., G), large ones reduced by the gate's period."""
         gates = len(self.occurrences)
-        check_bytes("angles", 8 * gates * angles[..., 0].numel(), f"shape {tuple(angles.shape)} for {gates} gates each")
+        needed = 8 * gates * angles.shape[:-1].numel()
+        check_bytes("angles", needed, f"shape {tuple(angles.shape)} for {gates} gates each")
         return self.reduced(self.angle_map(angles))
 
     def reduced(self, gate_angles: torch.Tensor) -> torch.Tensor:

@@ -68,9 +68,13 @@ class Circuits:
 
     def of_samples(self, samples: torch.Tensor) -> Circuits:
         """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
-        part = copy.copy(self)
-        part.state = None if self.state is None else self.state[samples]
-        return part
+        return self.started(None if self.state is None else self.state[samples])
+
+    def started(self, state: torch.Tensor | None) -> Circuits:
+        """The same from another memory state."""
+        twin = copy.copy(self)
+        twin.state = state
+        return twin
 
     def values(self, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Weighted readouts (..., batch, time) of gate angles (..., batch, time, G); weights (batch, time, R)."""
@@ -107,7 +111,7 @@ class Circuits:
         for part in replaced.split(self._variants(gate_angles)):
             start = time.perf_counter()
             parts.append(at(steps, part))
-            self._record(part[..., 0].numel(), gate_angles.shape[1], start, jobs=len(steps))
+            self._record(part.shape[:-1].numel(), gate_angles.shape[1], start, jobs=len(steps))
         return torch.cat(parts)
 
     def spans(self, gate_angles: torch.Tensor, variants: int) -> Iterator[range]:

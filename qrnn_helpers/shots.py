@@ -8,6 +8,7 @@ from .backends import Backend, each_step, ground, kraus_operators, refuse_state,
 from .checks import check_integer, check_one_of, check_tensor, shown, torch_generator
 from .evolution import advance
 from .limits import check_bytes
+from .modes import settled
 from .program import StepProgram
 from .trajectories import outcomes
 
@@ -71,8 +72,9 @@ class ShotBackend(Backend):
         check_tensor("gate_angles", gate_angles, ("batch", "time", len(program.occurrences)))
         batch, time_steps, _ = gate_angles.shape
         self._check_room(program, batch, time_steps, 24 * batch * time_steps * self.shots)
-        chunks = self._chunks(kraus_operators(program, gate_angles, self.dtype))
-        return torch.cat([self._histories(chunk) for chunk in chunks])
+        with settled(gate_angles.device):
+            chunks = self._chunks(kraus_operators(program, gate_angles.double(), self.dtype))
+            return torch.cat([self._histories(chunk) for chunk in chunks])
 
     def _histories(self, kraus: torch.Tensor) -> torch.Tensor:
         """Outcomes (circuits, shots, time) of every shot, those of a circuit in lexicographic order."""
