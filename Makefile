@@ -63,7 +63,7 @@ lint: env  ## check the style of code and notebooks
 	@$(PY) -m ruff check .
 
 lock: env $(BENCH)  ## write requirements.lock anew from what is installed
-	@{ head -2 requirements.lock; $(PY) -m pip freeze --all --exclude-editable \
+	@{ head -2 requirements.lock; grep ';' requirements.lock; $(PY) -m pip freeze --all --exclude-editable \
 	  | grep -v -i -E '^pip==' | sed 's/+cpu$$//'; } > .lock.tmp && mv .lock.tmp requirements.lock
 
 clean:  ## remove what was built (not .venv)

@@ -47,7 +47,8 @@ class TrainingPanel(widgets.VBox):
     def rerun(self) -> pd.DataFrame | None:
         """Train with the knobs as they stand, and show the curve among the last ones; None if that fails.
 
-        A notebook shows nothing of what a knob's callback raises.  So an error takes the place of the picture.
+        A notebook shows nothing of what a knob's callback raises.  So an error takes the place of the picture, and
+        so does an interruption: what the kernel's stop button does.
         """
         setting = {name: knob.value for name, knob in self.knobs.items()}
         label = ", ".join(
@@ -56,7 +57,7 @@ class TrainingPanel(widgets.VBox):
         self.note.value = f"training anew with {label} ..."
         try:
             _, curve = train(Run(budget=self.circuits, batch=8, **setting))
-        except Exception as error:
+        except (Exception, KeyboardInterrupt) as error:
             words = escape(f"{type(error).__name__}: {error}")
             self.curve.value = ""
             self.note.value = f'<p role="alert"><b>No curve for {label}.</b> {words}</p>'

@@ -25,7 +25,7 @@ def pins(name: str) -> dict[str, str]:
     lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines()]
     found = {}
     for line in filter(None, lines):
-        package, version = line.split("==")
+        package, version = line.split(";")[0].split("==")
         found[canonicalize_name(package)] = version
     return found
 
@@ -72,6 +72,12 @@ def test_pythons_agree():
     for page in ("README.md", "book/how_to_run.md"):
         text = (ROOT / page).read_text()
         assert not [version for version in claimed if version not in text], page
+
+
+def test_actions_are_pinned_by_commit():
+    """A tag can be moved to other code; a commit cannot."""
+    lines = re.findall(r"uses: (.*)", (ROOT / ".github" / "workflows" / "book.yml").read_text())
+    assert lines and all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line) for line in lines), lines
 
 
 def test_versions_agree():

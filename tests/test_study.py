@@ -176,18 +176,19 @@ def test_the_panel_trains_by_every_method_with_any_shots(dtype):
         torch.set_default_dtype(before)
 
 
-def test_the_panel_shows_what_failed_and_no_old_curve(monkeypatch):
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_panel_shows_what_failed_and_no_old_curve(error, monkeypatch):
     panel = TrainingPanel(circuits=600)
     curves = panel.curves
 
     def fail(run):
         assert "training anew with method shift" in panel.note.value
-        raise RuntimeError("a lost <job>")
+        raise error("a lost <job>")
 
     monkeypatch.setattr("qrnn_helpers.panel.train", fail)
     panel.knobs["method"].value = "shift"
     assert panel.curve.value == "" and panel.curves == curves
-    assert 'role="alert"' in panel.note.value and "RuntimeError: a lost &lt;job&gt;" in panel.note.value
+    assert 'role="alert"' in panel.note.value and f"{error.__name__}: a lost &lt;job&gt;" in panel.note.value
     monkeypatch.undo()
     panel.knobs["method"].value = "spsa"
     assert panel.note.value == "" and "<img" in panel.curve.value
