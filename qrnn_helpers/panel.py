@@ -57,16 +57,16 @@ class TrainingPanel(widgets.VBox):
         self.note.value = f"training anew with {label} ..."
         try:
             _, curve = train(Run(budget=self.circuits, batch=8, **setting))
+            self.curves = [*self.curves, (label, curve)][-self.remembered :]
+            final = curve["validation_nrmse"].dropna().iloc[-1]
+            words = f"Validation error against circuits for the last settings; the newest, {label}, ends at {final:.3f}"
+            self.curve.value = picture(self._figure(), words)
         except (Exception, KeyboardInterrupt) as error:
             words = escape(f"{type(error).__name__}: {error}")
             self.curve.value = ""
             self.note.value = f'<p role="alert"><b>No curve for {label}.</b> {words}</p>'
             return None
         self.note.value = ""
-        self.curves = [*self.curves, (label, curve)][-self.remembered :]
-        final = curve["validation_nrmse"].dropna().iloc[-1]
-        words = f"Validation error against circuits for the last settings; the newest, {label}, ends at {final:.3f}"
-        self.curve.value = picture(self._figure(), words)
         return curve
 
     def _figure(self) -> Figure:

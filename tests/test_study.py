@@ -158,8 +158,9 @@ def test_stored_runs_carry_their_provenance():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_the_panel_trains_by_every_method_with_any_shots(dtype):
+def test_the_panel_trains_by_every_method_with_any_shots(dtype, monkeypatch):
     """Under torch's default type and the chapter's: every setting gives a curve of its own, or says why not."""
+    monkeypatch.setattr("qrnn_helpers.study.GLIMPSE", 16)  # windows that are scored: most of the time otherwise
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -192,6 +193,13 @@ def test_the_panel_shows_what_failed_and_no_old_curve(error, monkeypatch):
     monkeypatch.undo()
     panel.knobs["method"].value = "spsa"
     assert panel.note.value == "" and "<img" in panel.curve.value
+
+
+def test_a_picture_that_fails_leaves_no_old_curve(monkeypatch):
+    panel = TrainingPanel(circuits=600)
+    monkeypatch.setattr(TrainingPanel, "_figure", lambda self: 1 / 0)
+    panel.knobs["seed"].value = 1
+    assert panel.curve.value == "" and "ZeroDivisionError" in panel.note.value
 
 
 def test_the_panel_trains_anew_when_a_knob_moves():
