@@ -347,6 +347,8 @@ def _to_netcdf(array: xr.DataArray) -> memoryview:
                 file.dimensions[along[-1]] = size
             packed = name == first and values.size and values.ndim and values.dtype.kind in "iuf"
             options = {"compression": "gzip", "shuffle": True} if packed else {}
+            if not values.size:  # h5netcdf's own chunks would be larger than nothing
+                options = {"chunking_heuristic": "h5py"}
             dtype = h5py.string_dtype() if values.dtype.kind == "O" else values.dtype
             file.create_variable(name, tuple(along), dtype, data=values, **options)
         if outside := [name for name in others if name not in sizes]:
