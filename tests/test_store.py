@@ -239,6 +239,15 @@ def arrays(draw):
     return xr.DataArray(part([*sizes]), coords, name=draw(st.none() | st.sampled_from([*sizes, *coords, "q", "a/b"])))
 
 
+def test_empty_arrays_beside_a_coordinate_in_parts_come_back(tmp_path):
+    """Complex numbers are pairs, on a dimension of their own: a way through h5netcdf of its own where nothing is held."""
+    coords = {"x": np.zeros(0, np.complex64), "array": ("x", np.zeros(0, bool))}
+    for dtype in (bool, np.float32, complex, "U3", "S2"):
+        array = xr.DataArray(np.zeros((0, 0), dtype), dims=("x", "y"), coords=coords)
+        comes_back(array, tmp_path / "empty.nc")
+        comes_back(array["array"], tmp_path / "empty.nc")
+
+
 @pytest.mark.filterwarnings("ignore:`pandas.Index` does not support the `float16` dtype")
 @settings(max_examples=100, deadline=None)
 @given(arrays())
