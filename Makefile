@@ -60,6 +60,7 @@ notebooks: env  ## execute the notebooks again and store their outputs (NOTEBOOK
 	  --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
 lint: env  ## check the style of code and notebooks
+	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
 
 lock: env $(BENCH)  ## write requirements.lock anew from what is installed

@@ -17,7 +17,7 @@ from .tasks import PARTS, SMALLEST, Pair, Scaling, Task, check_answer, check_fie
 
 __all__ = ["PatchForecast", "advance", "low_pass", "patch_forecast", "rollout", "rollouts", "teacher_forced"]
 
-LOST = 1e30
+OVERFLOW = 1e30
 """A closed loop is given up where a field is larger than this, in training standard deviations."""
 
 
@@ -210,7 +210,7 @@ def rollouts(
     for k in range(count):
         with torch.no_grad():
             new = advance(forecast, fields, task, modes=modes, flux=flux)
-        kept = (new.abs() < LOST * task.field_std).flatten(1).all(dim=1)  # false for NaN, too
+        kept = (new.abs() < OVERFLOW * task.field_std).flatten(1).all(dim=1)  # false for NaN, too
         alive, fields, new = alive[kept.numpy()], fields[kept], new[kept]
         if not len(alive):
             break

@@ -240,7 +240,7 @@ def arrays(draw):
 
 
 def test_empty_arrays_beside_a_coordinate_in_parts_come_back(tmp_path):
-    """Complex numbers are pairs, on a dimension of their own: a way through h5netcdf of its own where nothing is held."""
+    """Complex numbers are pairs, on a dimension of their own: a way through h5netcdf of its own for nothing."""
     coords = {"x": np.zeros(0, np.complex64), "array": ("x", np.zeros(0, bool))}
     for dtype in (bool, np.float32, complex, "U3", "S2"):
         array = xr.DataArray(np.zeros((0, 0), dtype), dims=("x", "y"), coords=coords)
