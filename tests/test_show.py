@@ -1,5 +1,6 @@
 """House style, glued numbers and the frame player."""
 
+import importlib
 import io
 import re
 
@@ -22,9 +23,7 @@ def test_import_leaves_matplotlib_alone():
     with plt.rc_context():
         plt.rcdefaults()
         before = plt.rcParams["axes.prop_cycle"]
-        import importlib
-
-        importlib.reload(show)
+        importlib.reload(importlib.import_module(show.use_house_style.__module__))
         assert plt.rcParams["axes.prop_cycle"] == before
         show.use_house_style()
         assert plt.rcParams["axes.prop_cycle"] != before
