@@ -1,10 +1,23 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
-from .backends import Backend, ExactBackend
-from .circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
-from .cost import CostLedger
-from .data import ks2d22, ks22, ks22_long, lorenz_series
-from .estimators import (
+from .backends import Backend, CostLedger, ExactBackend, MomentBackend, SamplerBackend, SamplerError, ShotBackend
+from .baselines import Rival, compare, rivals, tune
+from .circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll, without_entanglers
+from .dynamics import (
+    KS1D,
+    KS2D,
+    Lorenz,
+    kaplan_yorke,
+    ks1d,
+    ks2d,
+    ks2d22,
+    ks22,
+    ks22_long,
+    lorenz,
+    lorenz_series,
+    lyapunov_exponents,
+)
+from .gradients import (
     SPSA,
     Autograd,
     DirectionalShift,
@@ -13,26 +26,29 @@ from .estimators import (
     ParameterShift,
     RandomCoordinate,
 )
-from .ks import KS1D, ks1d
-from .ks2d import KS2D, ks2d
-from .layer import QRNN, QuantumRecurrentLayer
-from .lorenz import Lorenz, lorenz
-from .lorenz_observer import lorenz_observer
-from .lyapunov import kaplan_yorke, lyapunov_exponents, stored_exponents
-from .metrics import climate, nrmse, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
-from .moments import MomentBackend
-from .networks import without_entanglers
-from .observers import observer
-from .patches import PatchForecast, patch_forecast, rollout, teacher_forced
-from .recurrent import GRU, RNN
-from .reduced import closed_loop, reduced_forecast
-from .rivals import Rival, compare, rivals, tune
-from .samplers import SamplerBackend, SamplerError
-from .shots import ShotBackend
-from .spall import SPSAOptimizer
-from .store import load, load_state, save, save_state
-from .tasks import Task, score, starts
-from .training import Budget, fit
+from .models import GRU, QRNN, RNN, QuantumRecurrentLayer
+from .storage import load, load_state, save, save_state
+from .study import stored_exponents
+from .tasks import (
+    PatchForecast,
+    Task,
+    climate,
+    closed_loop,
+    lorenz_observer,
+    nrmse,
+    nrmse_by_lead,
+    observer,
+    patch_forecast,
+    reduced_forecast,
+    rollout,
+    score,
+    spectrum,
+    starts,
+    teacher_forced,
+    valid_prediction_time,
+    vpt_summary,
+)
+from .training import Budget, SPSAOptimizer, fit
 
 __version__ = "0.1.0"
 

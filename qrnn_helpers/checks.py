@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .limits import check_bytes
+__all__ = ["GATE_LIMIT", "MEMORY_LIMIT", "check_bytes", "check_gates"]
 
 
 def shown(value: object, most: int = 200) -> str:
@@ -162,3 +162,27 @@ def torch_generator(seed: int | torch.Generator | None, name: str = "seed") -> t
     if seed is None:
         seed = int(np.random.SeedSequence().generate_state(1, np.uint64)[0] >> 1)
     return torch.Generator("cpu").manual_seed(check_integer(name, seed, 0, 2**63 - 1, ", a torch.Generator or None"))
+
+
+MEMORY_LIMIT = 8 * 2**30
+"""Bytes that one call may need."""
+
+GATE_LIMIT = 10**6
+"""Gates, measurements and resets that one circuit may have: Qiskit builds tens of thousands a second."""
+
+
+def check_bytes(name: str, needed: int, what: str) -> None:
+    """Refuse the argument ``name`` if it needs more than MEMORY_LIMIT bytes; ``what`` tells what came."""
+    if needed > MEMORY_LIMIT:
+        raise ValueError(f"{name} must need at most {MEMORY_LIMIT} bytes; got {what}, which needs {said(needed)} bytes")
+
+
+def check_gates(name: str, needed: int, what: str) -> None:
+    """Refuse the argument ``name`` if it makes a circuit of more than GATE_LIMIT gates."""
+    if needed > GATE_LIMIT:
+        raise ValueError(f"{name} must need at most {GATE_LIMIT} gates; got {what}, which needs {said(needed)} gates")
+
+
+def said(number: int) -> str:
+    """A number in words short enough for a message; Python refuses to print thousands of digits."""
+    return f"{number}" if number < 10**40 else "more than 10**40"

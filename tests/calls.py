@@ -25,11 +25,13 @@ from qiskit_aer.primitives import SamplerV2
 from torch import nn
 
 import qrnn_helpers as q
-from qrnn_helpers import data, metrics, show, study
-from qrnn_helpers.flow import Flow
-from qrnn_helpers.ks2d import ks2d
-from qrnn_helpers.lorenz import Lorenz, lorenz
-from qrnn_helpers.lyapunov import RECIPES, lyapunov_exponents
+from qrnn_helpers.dynamics import Flow, Lorenz, ks2d, lorenz, lyapunov_exponents
+from qrnn_helpers.dynamics import datasets as data
+from qrnn_helpers.show import frame_player as show_frame_player
+from qrnn_helpers.show import style as show_style
+from qrnn_helpers.study import methods as study
+from qrnn_helpers.study.exponents import RECIPES
+from qrnn_helpers.tasks import metrics
 
 STEP = q.rotation_step(1, 1)
 ANGLES = 0.3 * torch.ones(2, 3, 13, dtype=torch.float64)
@@ -1060,16 +1062,16 @@ TABLE = {
         {"values": numeric(), "confidence": Kind("number", lambda v: real(0, True).admits(v) and v < 1)},
         finite,
     ),
-    "show.picture": Call(
-        show.picture,
+    "show_frame_player.picture": Call(
+        show_frame_player.picture,
         lambda _: {"figure": junk.PNG, "alt": "a", "dpi": 90, "colours": 4},
         {
             "figure": a("picture", Figure, bytes), "alt": TEXT, "dpi": integer(1, 600), "colours": integer(2, 256),
         },
         lambda given, page: None if page.startswith("<img src=") else 1 / 0,
     ),
-    "show.player": Call(
-        show.player,
+    "show_frame_player.player": Call(
+        show_frame_player.player,
         lambda _: {
             "frames": [junk.PNG, junk.PNG], "labels": ["a", "b"], "alt": "{label}", "caption": "c",
             "slider_label": "s", "seconds": 0.2, "dpi": 90, "colours": 4, "max_bytes": 10_000,
@@ -1094,10 +1096,10 @@ TABLE = {
         },
         unchanged,
     ),
-    "show.line_style": Call(
-        show.line_style,
+    "show_style.line_style": Call(
+        show_style.line_style,
         lambda _: {"role": "spsa"},
-        {"role": either(one_of("text", *show.ROLES), integer())},
+        {"role": either(one_of("text", *show_style.ROLES), integer())},
         lambda given, style: None if set(style) == {"color", "linestyle", "marker"} else 1 / 0,
     ),
 }  # fmt: skip

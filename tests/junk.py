@@ -35,7 +35,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 import qrnn_helpers as q
-from qrnn_helpers import show
+from qrnn_helpers.show import frame_player as show
 
 NAN, INF = float("nan"), float("inf")
 

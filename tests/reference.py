@@ -17,8 +17,8 @@ from qiskit.quantum_info import DensityMatrix, Operator, random_unitary
 from scipy.stats import chisquare
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from qrnn_helpers.estimators import Autograd, ParameterShift
-from qrnn_helpers.layer import QuantumRecurrentLayer
+from qrnn_helpers.gradients import Autograd, ParameterShift
+from qrnn_helpers.models import QuantumRecurrentLayer
 
 LEVEL = 1e-3
 """Level of the chi-square tests.  Their seeds are fixed, so they pass always or never."""

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from qrnn_helpers import closed_loop, ks22, reduced_forecast, starts, valid_prediction_time
-from qrnn_helpers.aligned import aligned_forecast, shifted
-from qrnn_helpers.regressions import nvar, persistence
+from qrnn_helpers.baselines import nvar, persistence
+from qrnn_helpers.tasks import aligned_forecast
+from qrnn_helpers.tasks.slices import shifted
 
 FIELDS = {split: ks22(split) for split in ("train", "validation", "test")}
 LYAPUNOV = 0.048

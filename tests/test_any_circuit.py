@@ -19,7 +19,7 @@ from reference import LEVEL, chi_square, evolve, random_angles, registers
 
 import qrnn_helpers
 from qrnn_helpers import Autograd, GradientEstimator, QuantumRecurrentLayer, SamplerBackend, ShotBackend
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.simulation import StepProgram
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CSC:scipy.sparse.SparseEfficiencyWarning")
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from book_pages import ROOT
 
-from qrnn_helpers.store import read_json, verify
+from qrnn_helpers.storage import read_json, verify
 
 sys.path.insert(0, str(ROOT / "tools"))
 import bench_table

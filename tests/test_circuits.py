@@ -10,7 +10,7 @@ from qiskit.quantum_info import Operator
 from reference import evolve, places, registers
 
 from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
-from qrnn_helpers.layer import QuantumRecurrentLayer
+from qrnn_helpers.models import QuantumRecurrentLayer
 
 
 def names(circuit: QuantumCircuit) -> list[str]:

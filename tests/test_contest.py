@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from qrnn_helpers import QRNN, contest, score
-from qrnn_helpers.contest import JOBS, KINDS, TASKS, UPDATES, network, paired, result, step_of, table
-from qrnn_helpers.longruns import state_from
-from qrnn_helpers.networks import answers, circuit
-from qrnn_helpers.regressions import linear, persistence
-from qrnn_helpers.rivals import CONFIGURATIONS, rivals
+from qrnn_helpers import QRNN, score
+from qrnn_helpers.baselines import answers, linear, persistence, rivals
+from qrnn_helpers.baselines.comparison import CONFIGURATIONS
+from qrnn_helpers.baselines.networks import circuit
+from qrnn_helpers.study import state_from
+from qrnn_helpers.study import tasks as contest
+from qrnn_helpers.study.tasks import JOBS, KINDS, TASKS, UPDATES, network, paired, result, step_of, table
 from qrnn_helpers.tasks import PARTS
 
 

@@ -16,11 +16,12 @@ from qiskit.circuit import Parameter
 from qiskit_aer.primitives import SamplerV2
 from reference import random_angles, registers
 
-from qrnn_helpers import Backend, ExactBackend, SamplerBackend, ShotBackend, backends
+from qrnn_helpers import Backend, ExactBackend, SamplerBackend, ShotBackend
+from qrnn_helpers.backends import CostLedger
+from qrnn_helpers.backends import base as backends
 from qrnn_helpers.circuits import reuploading_step, rotation_step
-from qrnn_helpers.cost import CostLedger
-from qrnn_helpers.estimators import SPSA, Autograd, ParameterShift
-from qrnn_helpers.layer import QRNN, QuantumRecurrentLayer
+from qrnn_helpers.gradients import SPSA, Autograd, ParameterShift
+from qrnn_helpers.models import QRNN, QuantumRecurrentLayer
 
 
 class CountingBackend(Backend):
@@ -88,7 +89,7 @@ def test_autograd_adds_no_circuits():
 
 
 def test_large_batches_in_several_runs_are_billed_once(monkeypatch):
-    monkeypatch.setattr("qrnn_helpers.runner.CHUNK_BYTES", 4000)
+    monkeypatch.setattr("qrnn_helpers.backends.executor.CHUNK_BYTES", 4000)
     for estimator, circuits in ((ParameterShift(), 3 * 28), (SPSA(directions=4, seed=1), 8)):
         layer = QuantumRecurrentLayer(rotation_step(1, 1), gradient=estimator)
         assert update(layer, 2, 3) == (2, 2 * circuits)

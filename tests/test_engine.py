@@ -10,13 +10,12 @@ from qiskit.circuit import Parameter
 from qiskit.quantum_info import Operator
 from reference import random_angles, random_state, registers, step_circuits
 
-from qrnn_helpers import growth
-from qrnn_helpers.backends import ExactBackend, replaced_operators
+from qrnn_helpers.backends import ExactBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step, two_way_step
-from qrnn_helpers.evolution import advance
-from qrnn_helpers.fusion import WAVES, clusters, fuse
-from qrnn_helpers.matrices import Matrices
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.simulation import StepProgram, advance, clusters, fuse, replaced_operators
+from qrnn_helpers.simulation import contraction as growth
+from qrnn_helpers.simulation.fusion import WAVES
+from qrnn_helpers.simulation.unitaries import Matrices
 
 SEEDS = st.integers(0, 2**20)
 often = settings(max_examples=25, deadline=None)

@@ -15,11 +15,11 @@ from test_any_circuit import by_hand
 from test_circuits import interleaved
 
 from qrnn_helpers import ShotBackend
-from qrnn_helpers.backends import ExactBackend, replaced_operators
+from qrnn_helpers.backends import ExactBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
-from qrnn_helpers.estimators import Autograd, ParameterShift
-from qrnn_helpers.layer import QuantumRecurrentLayer
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.gradients import Autograd, ParameterShift
+from qrnn_helpers.models import QuantumRecurrentLayer
+from qrnn_helpers.simulation import StepProgram, replaced_operators
 
 ATOL = 1e-10
 SEEDS = st.integers(0, 2**20)

@@ -14,10 +14,11 @@ from qiskit_aer.primitives import SamplerV2
 from reference import random_angles
 
 from qrnn_helpers import QRNN, SamplerBackend
+from qrnn_helpers.backends import SamplerError
+from qrnn_helpers.backends.jobs import delay, may_retry
 from qrnn_helpers.circuits import rotation_step
-from qrnn_helpers.estimators import SPSA, ParameterShift
-from qrnn_helpers.layer import QuantumRecurrentLayer
-from qrnn_helpers.samplers import SamplerError, delay, may_retry
+from qrnn_helpers.gradients import SPSA, ParameterShift
+from qrnn_helpers.models import QuantumRecurrentLayer
 
 STEP = rotation_step(1, 1)
 SHOTS = 200
@@ -273,7 +274,7 @@ def test_a_transient_failure_is_tried_again_with_a_fresh_seed_and_billed_once(ca
     waits = []
     sampler = Flaky({1: fails(ConnectionError("reset")), 2: fails(busy(retry_after=7))})
     quantum = layer(sampler, pause=waits.append)
-    with caplog.at_level(logging.WARNING, logger="qrnn_helpers.samplers"):
+    with caplog.at_level(logging.WARNING, logger="qrnn_helpers.backends.jobs"):
         found, _ = quantum(angles())
     assert figures(quantum) == (2, 2 * SHOTS, 1)
     assert waits == [1.0, 7.0] and len(sampler.pubs) == 3 == len(set(sampler.seeds))

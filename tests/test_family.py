@@ -27,9 +27,9 @@ from qrnn_helpers import (
     reuploading_step,
     rotation_step,
 )
-from qrnn_helpers.estimators import _riesz_nodes
-from qrnn_helpers.program import StepProgram
-from qrnn_helpers.pruning import live_angles
+from qrnn_helpers.gradients import live_angles
+from qrnn_helpers.gradients.directional_shift import _riesz_nodes
+from qrnn_helpers.simulation import StepProgram
 
 often = settings(max_examples=20, derandomize=True, deadline=None, database=None)
 CASES = (step_circuits(largest=2), st.integers(1, 3), st.integers(0, 2**20))

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from qrnn_helpers import QRNN, rotation_step
-from qrnn_helpers.forecasting import JOBS, KINDS, kind_job, network, patch_network
-from qrnn_helpers.longruns import state_from
+from qrnn_helpers.study import KINDS, kind_job, network, state_from
+from qrnn_helpers.study.forecasts import JOBS, patch_network
 
 
 def test_every_job_is_stored_whole():

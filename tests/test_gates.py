@@ -12,10 +12,10 @@ from qiskit.circuit.library.standard_gates import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator, SparsePauliOp, Statevector, random_unitary
 from reference import evolve, random_angles, registers, slopes_agree
 
-from qrnn_helpers.estimators import Autograd, ParameterShift
-from qrnn_helpers.gates import Family
-from qrnn_helpers.layer import QuantumRecurrentLayer
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.circuits import Family
+from qrnn_helpers.gradients import Autograd, ParameterShift
+from qrnn_helpers.models import QuantumRecurrentLayer
+from qrnn_helpers.simulation import StepProgram
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*CSC:scipy.sparse.SparseEfficiencyWarning")
 

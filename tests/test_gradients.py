@@ -12,9 +12,9 @@ from reference import random_angles, random_state, registers, step_circuits
 
 from qrnn_helpers import ExactBackend, ShotBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
-from qrnn_helpers.estimators import SPSA, Autograd, ParameterShift
-from qrnn_helpers.layer import QuantumRecurrentLayer
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.gradients import SPSA, Autograd, ParameterShift
+from qrnn_helpers.models import QuantumRecurrentLayer
+from qrnn_helpers.simulation import StepProgram
 
 ATOL = 1e-9
 

@@ -6,7 +6,9 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import yaml
 from book_pages import ROOT, contents
@@ -144,10 +146,70 @@ def test_makefile_help_lists_every_target():
     assert sorted(phony) == sorted(described)
 
 
-def test_every_module_has_its_place_on_the_map():
+PACKAGE = ROOT / "qrnn_helpers"
+
+FLOORS = [
+    *("checks", "torch_modes", "storage", "show", "tasks", "circuits", "dynamics", "simulation", "backends"),
+    *("gradients", "models", "training", "baselines", "study"),
+]
+"""From ground to roof: a file may import its own folder, and the faces of those before it."""
+
+
+def floor(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name) of everything that a file imports from the package, as full module names."""
+    package = ["qrnn_helpers", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *filter(None, [node.module])])
+            yield from ((module, alias.name) for alias in node.names if module.startswith("qrnn_helpers"))
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names if alias.name.startswith("qrnn_helpers"))
+
+
+def test_floors_are_all_there_and_on_the_map():
+    found = {floor(path) for path in PACKAGE.rglob("*.py")} - {"__init__"}
+    assert found == set(FLOORS) and len(found) <= 14
     text = (ROOT / "book" / "architecture.md").read_text()
-    modules = {p.name for p in (ROOT / "qrnn_helpers").glob("*.py")} - {"__init__.py"}
-    assert not {name for name in modules if f"`{name}`" not in text}
+    places = [text.index(f"`{name}/`" if (PACKAGE / name).is_dir() else f"`{name}.py`") for name in FLOORS]
+    assert places == sorted(places)
+
+
+def test_files_import_their_own_folder_and_the_faces_below():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        for module, name in imports(path):
+            to = module.split(".")[1:] or [name]
+            if path == PACKAGE / "__init__.py":
+                continue
+            if to[0] == floor(path):
+                fine = len(to) == 2 or not path.parent.samefile(PACKAGE / to[0])
+            else:
+                fine = len(to) == 1 and FLOORS.index(to[0]) < FLOORS.index(floor(path))
+            if not fine or name.startswith("_"):
+                wrong.append((str(path.relative_to(PACKAGE)), module, name))
+    assert not wrong
+
+
+def test_no_module_bears_the_name_of_what_its_face_hands_on():
+    for face in PACKAGE.rglob("__init__.py"):
+        siblings = {path.stem for path in face.parent.iterdir()} - {"__init__"}
+        assert not siblings & {name for _, name in imports(face)}, face
+
+
+def test_chapters_import_faces_only():
+    faces = {"qrnn_helpers", *(f"qrnn_helpers.{name}" for name in FLOORS if (PACKAGE / name).is_dir())}
+    wrong = []
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+        found = set(re.findall(r"^\s*(?:from|import) (qrnn_helpers[\w.]*)", code, re.M))
+        wrong += [(path.name, module) for module in found - faces]
+    assert not wrong
 
 
 def imported(sources) -> set[str]:
@@ -165,7 +227,7 @@ def required(group) -> set[str]:
 
 
 def test_package_imports_only_what_it_requires():
-    found = imported(path.read_text() for path in (ROOT / "qrnn_helpers").glob("*.py"))
+    found = imported(path.read_text() for path in (ROOT / "qrnn_helpers").rglob("*.py"))
     in_notebooks = {"myst-nb", "ipywidgets", "ipython"}  # show and panel, on first use
     assert found <= required(PROJECT["dependencies"]) | in_notebooks
 

@@ -9,9 +9,9 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import fsolve
 
 from qrnn_helpers import ks2d, lorenz, lyapunov_exponents
-from qrnn_helpers.etdrk4 import etdrk4
-from qrnn_helpers.flow import MEMORY_LIMIT
-from qrnn_helpers.ks import KS1D, ks1d, wavenumbers
+from qrnn_helpers.dynamics import KS1D, etdrk4, ks1d
+from qrnn_helpers.dynamics.flow import MEMORY_LIMIT
+from qrnn_helpers.dynamics.spectral import wavenumbers
 
 L, N = 22.0, 64
 X = np.arange(N) * L / N

@@ -5,9 +5,8 @@ import pytest
 import xarray as xr
 from scipy.integrate import solve_ivp
 
-from qrnn_helpers.flow import MEMORY_LIMIT, WORK_LIMIT
-from qrnn_helpers.ks import ks1d
-from qrnn_helpers.ks2d import KS2D, ks2d
+from qrnn_helpers.dynamics import KS2D, ks1d, ks2d
+from qrnn_helpers.dynamics.flow import MEMORY_LIMIT, WORK_LIMIT
 
 L, N = 22.0, 48
 INDEX = np.rint(np.fft.fftfreq(N, 1 / N))

@@ -15,8 +15,8 @@ from torch.func import functional_call
 
 from qrnn_helpers import ExactBackend, SamplerBackend, ShotBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
-from qrnn_helpers.estimators import SPSA, Autograd, ParameterShift
-from qrnn_helpers.layer import QRNN, QuantumRecurrentLayer
+from qrnn_helpers.gradients import SPSA, Autograd, ParameterShift
+from qrnn_helpers.models import QRNN, QuantumRecurrentLayer
 
 STEP = rotation_step(1, 1)
 GENERATORS = "layer._extra_state"

@@ -7,7 +7,7 @@ from library_circuits import CIRCUITS, REFUSED, laid, made
 from reference import LEVEL, chi_square, evolve, random_angles, slopes_agree
 
 from qrnn_helpers import QuantumRecurrentLayer, ShotBackend
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.simulation import StepProgram
 
 pytestmark = pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning")
 

@@ -25,13 +25,13 @@ from qrnn_helpers import (
     moments,
     shots,
 )  # fmt: skip
+from qrnn_helpers.backends import Circuits, MomentBackend
+from qrnn_helpers.backends.moments import moment_bytes
+from qrnn_helpers.checks import GATE_LIMIT, MEMORY_LIMIT
 from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
-from qrnn_helpers.layer import QuantumRecurrentLayer
-from qrnn_helpers.limits import GATE_LIMIT, MEMORY_LIMIT
-from qrnn_helpers.moments import MomentBackend, moment_bytes
-from qrnn_helpers.program import StepProgram
-from qrnn_helpers.pruning import live_angles
-from qrnn_helpers.runner import Circuits
+from qrnn_helpers.gradients import live_angles
+from qrnn_helpers.models import QuantumRecurrentLayer
+from qrnn_helpers.simulation import StepProgram
 
 
 def wide(memory: int, readout: int, gates: int = 1) -> QuantumCircuit:

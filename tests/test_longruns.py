@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from qrnn_helpers import longruns, provenance
-from qrnn_helpers.longruns import Job, main, state_from, state_to
-from qrnn_helpers.store import add_to_manifest
+from qrnn_helpers.storage import add_to_manifest, origins
+from qrnn_helpers.study import jobs as longruns
+from qrnn_helpers.study import state_from
+from qrnn_helpers.study.jobs import Job, main, state_to
 
 
 def plain(value: float, sizes: tuple = ()) -> dict:
@@ -73,19 +74,19 @@ def test_a_job_is_whole_as_soon_as_it_is_done(jobs):
 
 def test_a_stored_result_does_not_make_the_tree_dirty():
     """A job adds its line to a manifest, which is no code."""
-    inside = subprocess.run(
-        ["git", "ls-files", "--", *provenance.CODE], cwd=longruns.DATA, capture_output=True, text=True
-    )
+    inside = subprocess.run(["git", "ls-files", "--", *origins.CODE], cwd=longruns.DATA, capture_output=True, text=True)
     if inside.returncode:
         pytest.skip("no checkout")
     listed = inside.stdout.split()
-    assert "CHECKSUMS.sha256" in listed and "../qrnn_helpers/store.py" in listed
+    assert "CHECKSUMS.sha256" in listed and "../qrnn_helpers/storage/files.py" in listed
     assert not [name for name in listed if name.endswith("/CHECKSUMS.sha256") and not name.startswith("../book")]
 
 
-@pytest.mark.parametrize("module", ["contest", "forecasting", "lorenz_case", "sensing"])
+@pytest.mark.parametrize("module", ["tasks", "forecasts", "lorenz", "observers"])
 def test_every_command_line_has_work_that_other_processes_find(module):
-    done = subprocess.run([sys.executable, "-m", f"qrnn_helpers.{module}", "status"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", f"qrnn_helpers.study.{module}", "status"], capture_output=True, text=True
+    )
     assert done.returncode == 0 and "missing" not in done.stdout, done.stdout + done.stderr
 
 

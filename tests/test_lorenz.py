@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from qrnn_helpers.flow import MEMORY_LIMIT, WORK_LIMIT
-from qrnn_helpers.lorenz import BETA, LONGEST_STEP, RHO, SIGMA, Lorenz, lorenz
+from qrnn_helpers.dynamics import Lorenz, lorenz
+from qrnn_helpers.dynamics.flow import MEMORY_LIMIT, WORK_LIMIT
+from qrnn_helpers.dynamics.lorenz63 import BETA, LONGEST_STEP, RHO, SIGMA
 
 
 def flow(states: np.ndarray, time: float, step: float = LONGEST_STEP) -> np.ndarray:

@@ -6,10 +6,10 @@ import torch
 from reference import shot_variance
 
 from qrnn_helpers import QRNN, ExactBackend, QuantumRecurrentLayer, ShotBackend, rotation_step
-from qrnn_helpers import lorenz_case as case
-from qrnn_helpers.data import lorenz_series
-from qrnn_helpers.estimators import FiniteDifference, ParameterShift
-from qrnn_helpers.rivals import TUNING_SEED
+from qrnn_helpers.baselines import TUNING_SEED
+from qrnn_helpers.dynamics import lorenz_series
+from qrnn_helpers.gradients import FiniteDifference, ParameterShift
+from qrnn_helpers.study import lorenz as case
 
 
 def small(seed=0, steps=3, batch=1):

@@ -5,13 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from qrnn_helpers import lyapunov
-from qrnn_helpers.flow import WORK_LIMIT
-from qrnn_helpers.ks import KS1D
-from qrnn_helpers.ks2d import KS2D, ks2d
-from qrnn_helpers.lorenz import BETA, RHO, SIGMA, Lorenz
-from qrnn_helpers.lyapunov import RECIPES, kaplan_yorke, lyapunov_exponents, stored_exponents
-from qrnn_helpers.store import add_to_manifest
+from qrnn_helpers.dynamics import KS1D, KS2D, Lorenz, kaplan_yorke, ks2d, lyapunov_exponents
+from qrnn_helpers.dynamics.flow import WORK_LIMIT
+from qrnn_helpers.dynamics.lorenz63 import BETA, RHO, SIGMA
+from qrnn_helpers.storage import add_to_manifest
+from qrnn_helpers.study import exponents as lyapunov
+from qrnn_helpers.study import stored_exponents
+from qrnn_helpers.study.exponents import RECIPES
 
 SYSTEMS = [KS1D(), KS2D(22.0, 36), Lorenz()]
 

@@ -22,10 +22,10 @@ from qrnn_helpers import (
     QuantumRecurrentLayer,
     RandomCoordinate,
     ShotBackend,
-    gates,
     rotation_step,
 )
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.circuits import gates
+from qrnn_helpers.simulation import StepProgram
 
 A, B = Parameter("a"), Parameter("b")
 MAKERS = [

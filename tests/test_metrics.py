@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qrnn_helpers import climate, nrmse, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
-from qrnn_helpers.metrics import BLOWN_UP, mean_interval
+from qrnn_helpers.tasks import mean_interval
+from qrnn_helpers.tasks.metrics import BLOWN_UP
 
 
 def waves(starts=3, times=50, points=16):

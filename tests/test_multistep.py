@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from qrnn_helpers import ks22, patch_forecast, rollout
-from qrnn_helpers.multistep import loop_loss, ridge_readout, train_features, train_in_loop, whitening
-from qrnn_helpers.patches import advance, low_pass, rollouts
-from qrnn_helpers.tasks import Task
+from qrnn_helpers.tasks import Task, advance, rollouts
+from qrnn_helpers.tasks.patches import low_pass
+from qrnn_helpers.training import ridge_readout, train_features, train_in_loop, whitening
+from qrnn_helpers.training.rollout import loop_loss
 
 DOUBLE = {"dtype": torch.float64}
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from qrnn_helpers import ks22, lorenz_observer, observer, score
-from qrnn_helpers.lorenz import lorenz
-from qrnn_helpers.regressions import linear, nvar
+from qrnn_helpers.baselines import linear, nvar
+from qrnn_helpers.dynamics import lorenz
 
 PARTS = ("train", "validation", "test")
 

@@ -20,10 +20,10 @@ from every_pair import MODES, backends, digest, estimators, leaf, pairs, run, st
 from reference import evolve, random_angles, random_state
 
 from qrnn_helpers import QRNN, ExactBackend, ParameterShift, QuantumRecurrentLayer, rotation_step
-from qrnn_helpers.estimators import SPSA, Autograd, FiniteDifference
-from qrnn_helpers.program import StepProgram
-from qrnn_helpers.recurrent import GRU
-from qrnn_helpers.shots import ShotBackend
+from qrnn_helpers.backends import ShotBackend
+from qrnn_helpers.gradients import SPSA, Autograd, FiniteDifference
+from qrnn_helpers.models import GRU
+from qrnn_helpers.simulation import StepProgram
 
 f64 = torch.float64
 PACKAGE = sorted((ROOT / "qrnn_helpers").rglob("*.py"))

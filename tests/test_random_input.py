@@ -39,7 +39,7 @@ from forms import forms, same
 from torch import nn
 
 import qrnn_helpers as q
-from qrnn_helpers.samplers import SamplerError
+from qrnn_helpers.backends import SamplerError
 
 SEED, COUNT = map(int, os.environ.get("RANDOM_INPUT", "1 2000").split())
 LONGEST, MEMORY = 600, 2**30

@@ -53,11 +53,11 @@ def test_the_examples_run_in_a_fresh_process(dtype, tmp_path):
 
 def test_no_chapter_shows_python_that_nobody_runs():
     assert "```python" not in CHAPTERS and not re.search(r"^\s*>>> ", TEXT, re.M)
-    assert not [path.name for path in (ROOT / "qrnn_helpers").glob("*.py") if ">>> " in path.read_text()]
+    assert not [path.name for path in (ROOT / "qrnn_helpers").rglob("*.py") if ">>> " in path.read_text()]
 
 
-COMMANDS = re.compile(r"python -m (qrnn_helpers\.\w+)(?: (--write|run|status|table)\b)?")
-SHOWN = set(COMMANDS.findall(TEXT + CHAPTERS + "".join(p.read_text() for p in (ROOT / "qrnn_helpers").glob("*.py"))))
+COMMANDS = re.compile(r"python -m (qrnn_helpers[\w.]*)(?: (--write|run|status|table)\b)?")
+SHOWN = set(COMMANDS.findall(TEXT + CHAPTERS + "".join(p.read_text() for p in (ROOT / "qrnn_helpers").rglob("*.py"))))
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")

@@ -18,10 +18,8 @@ from qrnn_helpers import (
     reuploading_step,
     rotation_step,
 )
-from qrnn_helpers.backends import Backend, ground, kraus_operators, replaced_operators
-from qrnn_helpers.program import StepProgram
-from qrnn_helpers.readouts import OneStep, joint_moments
-from qrnn_helpers.runner import Circuits
+from qrnn_helpers.backends import Backend, Circuits
+from qrnn_helpers.simulation import OneStep, StepProgram, ground, joint_moments, kraus_operators, replaced_operators
 
 STEPS = [rotation_step(1, 1), rotation_step(2, 1), reuploading_step(1, 2)]
 BATCH, TIME = 2, 3

@@ -15,8 +15,9 @@ from qrnn_helpers import (
     valid_prediction_time,
     vpt_summary,
 )
-from qrnn_helpers.reduced import fourier_modes, pod_modes
-from qrnn_helpers.regressions import linear, persistence
+from qrnn_helpers.baselines import linear, persistence
+from qrnn_helpers.tasks import fourier_modes
+from qrnn_helpers.tasks.modes import pod_modes
 
 FIELDS = {split: ks22(split) for split in ("train", "validation", "test")}
 LYAPUNOV = 0.048  # at length 22; Cvitanovic, Davidchack & Siminos (2010)

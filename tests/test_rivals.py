@@ -27,10 +27,10 @@ from qrnn_helpers import (
     valid_prediction_time,
     without_entanglers,
 )
-from qrnn_helpers.ks2d import ks2d
-from qrnn_helpers.lorenz import lorenz
-from qrnn_helpers.regressions import echo_state, lagged, linear, nvar, persistence, quadratic
-from qrnn_helpers.rivals import CONFIGURATIONS, TUNING_SEED
+from qrnn_helpers.baselines import TUNING_SEED, echo_state, lagged, linear, nvar, persistence
+from qrnn_helpers.baselines.comparison import CONFIGURATIONS
+from qrnn_helpers.baselines.regression import quadratic
+from qrnn_helpers.dynamics import ks2d, lorenz
 
 FIELDS = {split: ks22(split) for split in ("train", "validation", "test")}
 SQUARE = dict(zip(FIELDS, (ks2d(12.0, 16, dt=0.5, steps=30, transient=50.0, seed=s) for s in range(3))))
@@ -144,7 +144,7 @@ def test_features_are_what_they_say():
 def test_the_echo_state_network_is_that_of_reservoirpy(monkeypatch):
     """All windows at once gives the states that reservoirpy finds one window after the other."""
     seen = {}
-    monkeypatch.setattr("qrnn_helpers.regressions.ridge", lambda task, features, *_: seen.update(f=features))
+    monkeypatch.setattr("qrnn_helpers.baselines.reservoir.ridge", lambda task, features, *_: seen.update(f=features))
     task = TASKS["observer"]
     echo_state(task, 3, units=15, radius=0.8, leak=0.6, gain=0.3, penalty=1e-6)
     x = task.train[0][:4]

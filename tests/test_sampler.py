@@ -17,11 +17,12 @@ from qiskit_aer.noise import NoiseModel, ReadoutError
 from qiskit_aer.primitives import SamplerV2
 from reference import LEVEL, chi_square, evolve, history_numbers, joint, random_angles, registers
 
-from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
-from qrnn_helpers.estimators import SPSA, ParameterShift
-from qrnn_helpers.layer import QuantumRecurrentLayer
-from qrnn_helpers.program import StepProgram
-from qrnn_helpers.samplers import SamplerBackend, open_controlled, reseed
+from qrnn_helpers.backends import SamplerBackend
+from qrnn_helpers.backends.jobs import reseed
+from qrnn_helpers.circuits import open_controlled, reuploading_step, rotation_step, unroll
+from qrnn_helpers.gradients import SPSA, ParameterShift
+from qrnn_helpers.models import QuantumRecurrentLayer
+from qrnn_helpers.simulation import StepProgram
 
 SHOTS = 20_000
 

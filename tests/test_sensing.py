@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from qrnn_helpers import ks22, observer, score
-from qrnn_helpers.observers import in_cells
-from qrnn_helpers.regressions import linear
-from qrnn_helpers.sensing import CIRCUITS, JOBS, KINDS, errors, network, start_linear
+from qrnn_helpers.baselines import linear
+from qrnn_helpers.study import JOBS
+from qrnn_helpers.study.observers import CIRCUITS, KINDS, errors, network, start_linear
+from qrnn_helpers.tasks import in_cells
 
 PARTS = ("train", "validation", "test")
 

@@ -26,10 +26,9 @@ from reference import (
 )
 from scipy.stats import chi2_contingency, norm
 
-from qrnn_helpers import ExactBackend, ShotBackend, trajectories
-from qrnn_helpers.circuits import reuploading_step, rotation_step, unroll
-from qrnn_helpers.program import StepProgram
-from qrnn_helpers.samplers import open_controlled
+from qrnn_helpers import ExactBackend, ShotBackend
+from qrnn_helpers.circuits import open_controlled, reuploading_step, rotation_step, unroll
+from qrnn_helpers.simulation import StepProgram, trajectories
 
 
 def drawn(step: QuantumCircuit, angles: torch.Tensor, shots: int, seed: int) -> np.ndarray:

@@ -10,7 +10,8 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from qrnn_helpers import show
+from qrnn_helpers.show import frame_player as show_frame_player
+from qrnn_helpers.show import style as show_style
 
 
 def figure(value: float = 0.0) -> plt.Figure:
@@ -23,18 +24,18 @@ def test_import_leaves_matplotlib_alone():
     with plt.rc_context():
         plt.rcdefaults()
         before = plt.rcParams["axes.prop_cycle"]
-        importlib.reload(importlib.import_module(show.use_house_style.__module__))
+        importlib.reload(importlib.import_module(show_style.use_house_style.__module__))
         assert plt.rcParams["axes.prop_cycle"] == before
-        show.use_house_style()
+        show_style.use_house_style()
         assert plt.rcParams["axes.prop_cycle"] != before
 
 
 def test_styles_differ_in_colour_dash_and_marker():
-    styles = [show.line_style(k) for k in range(len(show.COLOURS))]
+    styles = [show_style.line_style(k) for k in range(len(show_style.COLOURS))]
     for key in ("color", "linestyle", "marker"):
         assert len({str(s[key]) for s in styles}) == len(styles)
     with pytest.raises(ValueError, match="spza"):
-        show.line_style("spza")
+        show_style.line_style("spza")
 
 
 def test_tell_prints_and_glues_the_rounded_string(capsys, monkeypatch):
@@ -42,13 +43,13 @@ def test_tell_prints_and_glues_the_rounded_string(capsys, monkeypatch):
 
     glued = {}
     monkeypatch.setattr(myst_nb, "glue", lambda n, v, display: glued.update({n: v}))
-    show.tell("data-energy", 0.70049, ".2f", "units")
+    show_style.tell("data-energy", 0.70049, ".2f", "units")
     assert capsys.readouterr().out == "data-energy = 0.70 units\n"
     assert glued == {"data-energy": "0.70 units"}
 
 
 def test_player_is_complete_and_repeats():
-    make = lambda: show.player(  # noqa: E731
+    make = lambda: show_frame_player.player(  # noqa: E731
         [figure(1), figure(2)],
         ["one", "two </script>"],
         "A line up to {label}",
@@ -68,15 +69,15 @@ def test_player_is_complete_and_repeats():
 
 def test_player_says_what_is_wrong():
     with pytest.raises(ValueError, match="lengths 1, 2 and 2"):
-        show.player([figure()], ["a", "b"], "{label}")
+        show_frame_player.player([figure()], ["a", "b"], "{label}")
     with pytest.raises(ValueError, match="lengths 0"):
-        show.player([], [], "x")
+        show_frame_player.player([], [], "x")
     with pytest.raises(ValueError, match="alt is empty"):
-        show.player([figure()], ["a"], " ")
+        show_frame_player.player([figure()], ["a"], " ")
     with pytest.raises(TypeError, match="frame is str"):
-        show.player(["x"], ["a"], "b")
+        show_frame_player.player(["x"], ["a"], "b")
     with pytest.raises(ValueError, match="max_bytes=10"):
-        show.player([figure()], ["a"], "b", max_bytes=10)
+        show_frame_player.player([figure()], ["a"], "b", max_bytes=10)
 
 
 def test_player_takes_png_bytes_and_makes_them_small():
@@ -84,10 +85,10 @@ def test_player_takes_png_bytes_and_makes_them_small():
     fig = figure(3)
     fig.savefig(buffer, format="png")
     plt.close(fig)
-    page = show.player([buffer.getvalue()], ["a"], "b")._repr_html_()
+    page = show_frame_player.player([buffer.getvalue()], ["a"], "b")._repr_html_()
     assert 'width="300" height="200"' in page
     assert len(page) < 20_000
 
 
 def test_picture_has_its_text():
-    assert 'alt="a &quot;b&quot;"' in show.picture(figure(), 'a "b"')
+    assert 'alt="a &quot;b&quot;"' in show_frame_player.picture(figure(), 'a "b"')

@@ -22,34 +22,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from qrnn_helpers import (
-    KS1D,
-    KS2D,
-    QRNN,
-    SPSA,
-    ShotBackend,
-    SPSAOptimizer,
-    data,
-    ks2d,
-    ks2d22,
-    ks22_long,
-    rotation_step,
-    store,
-)
-from qrnn_helpers.ks import ks1d
-from qrnn_helpers.provenance import package_version, provenance
-from qrnn_helpers.store import (
-    checksum,
+from qrnn_helpers import KS1D, KS2D, QRNN, SPSA, ShotBackend, SPSAOptimizer, ks2d, ks2d22, ks22_long, rotation_step
+from qrnn_helpers.dynamics import datasets as data
+from qrnn_helpers.dynamics import ks1d
+from qrnn_helpers.storage import fields as storage_fields
+from qrnn_helpers.storage import files as storage_files
+from qrnn_helpers.storage import (
     load,
     load_state,
+    package_version,
+    provenance,
     read_json,
     read_record,
     save,
     save_state,
     verify,
-    write_json,
     write_record,
 )
+from qrnn_helpers.storage.files import checksum, write_json
 
 ATTRIBUTES = {
     "none": None,
@@ -125,7 +115,7 @@ def test_no_flipped_byte_goes_unseen(field, tmp_path):
     path = tmp_path / "a.nc"
     save(field, path)
     whole = path.read_bytes()
-    content = len(whole.rpartition(store.SEAL)[0])
+    content = len(whole.rpartition(storage_files.SEAL)[0])
     for place in range(0, content, content // 100):
         path.write_bytes(flipped(whole, place))
         with pytest.raises(ValueError, match=r"a\.nc is damaged"):
@@ -147,7 +137,8 @@ CONVENTIONS = {
     **{"dtype": "bool", "_Unsigned": "true", "_Encoding": "ascii", "coordinates": "x q", "grid_mapping": "x"},
     **{"units": "days since 2000-01-01", "calendar": "noleap", "cell_methods": "x: mean", "bounds": "x"},
     **{"CLASS": "DIMENSION_SCALE", "NAME": "x", "DIMENSION_LIST": "x", "REFERENCE_LIST": 3, "DIMENSION_LABELS": "x"},
-    **{"_Netcdf4Dimid": 9, "_NCProperties": "x", "_nc3_strict": 1, "_Netcdf4Coordinates": "1", store.ARRAY: "x"},
+    **{"_Netcdf4Dimid": 9, "_NCProperties": "x", "_nc3_strict": 1, "_Netcdf4Coordinates": "1"},
+    **{storage_fields.ARRAY: "x"},
     **{
         "": 1,
         "a/b": 2,
@@ -301,7 +292,7 @@ def test_files_larger_than_the_memory_limit_are_not_read(field, tmp_path, monkey
     save(field, tmp_path / "a.nc")
     save_state({"w": torch.zeros(1000)}, tmp_path / "a.safetensors")
     write_json(list(range(1000)), tmp_path / "a.json")
-    monkeypatch.setattr("qrnn_helpers.limits.MEMORY_LIMIT", 1000)
+    monkeypatch.setattr("qrnn_helpers.checks.MEMORY_LIMIT", 1000)
     for read, name in ((load, "a.nc"), (load_state, "a.safetensors"), (read_json, "a.json")):
         with pytest.raises(ValueError, match=f"path must need at most 1000 bytes; got .*{name}"):
             read(tmp_path / name)
@@ -381,8 +372,8 @@ def test_a_record_is_read_only_as_its_manifest_says(tmp_path):
 def test_manifests_as_other_programs_write_them(tmp_path):
     for name in ("a b.json", " c.json"):
         write_record({}, tmp_path / name)
-    manifest = tmp_path / store.MANIFEST
-    listed = store.read_manifest(tmp_path)
+    manifest = tmp_path / storage_files.MANIFEST
+    listed = storage_files.read_manifest(tmp_path)
     text = manifest.read_text()
     for other in (
         text.replace("\n", "\r\n"),
@@ -392,7 +383,7 @@ def test_manifests_as_other_programs_write_them(tmp_path):
         text.strip(),
     ):
         manifest.write_bytes(other.encode())
-        assert store.read_manifest(tmp_path) == listed
+        assert storage_files.read_manifest(tmp_path) == listed
         verify(tmp_path / "a b.json")
     zeros = "0" * 64
     for wrong, words in (
@@ -402,7 +393,7 @@ def test_manifests_as_other_programs_write_them(tmp_path):
         ("\xff", "damaged.*decode"),
     ):
         manifest.write_bytes(text.encode() + wrong.encode("latin1"))
-        with pytest.raises(ValueError, match=f"{store.MANIFEST} .*{words}"):
+        with pytest.raises(ValueError, match=f"{storage_files.MANIFEST} .*{words}"):
             verify(tmp_path / "a b.json")
     manifest.write_text(text)
     for name in ("a\nb", "a\\b"):
@@ -413,7 +404,7 @@ def test_manifests_as_other_programs_write_them(tmp_path):
 def test_manifest(tmp_path):
     for name in ("b.json", "a.json"):
         write_json({"name": name}, tmp_path / name)
-        store.add_to_manifest(tmp_path / name)
+        storage_files.add_to_manifest(tmp_path / name)
     verify(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(ValueError, match=r"a\.json is damaged"):
@@ -483,7 +474,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3 and read_record(path) == {"a": 1}
     (tmp_path / ".mine.tmp").touch()  # no name of ours
     write_json({}, tmp_path / "b.json")
-    assert {each.name for each in tmp_path.iterdir()} == {"a.json", "b.json", store.MANIFEST, ".mine.tmp"}
+    assert {each.name for each in tmp_path.iterdir()} == {"a.json", "b.json", storage_files.MANIFEST, ".mine.tmp"}
 
 
 def at_once(*works) -> None:
@@ -522,7 +513,7 @@ def test_writers_at_once_lose_no_line_of_a_manifest(tmp_path):
             write_record({"number": number}, tmp_path / f"{number}.json")
 
     at_once(*(partial(writer, first) for first in range(0, 40, 10)))
-    assert set(store.read_manifest(tmp_path)) == {f"{number}.json" for number in range(40)}
+    assert set(storage_files.read_manifest(tmp_path)) == {f"{number}.json" for number in range(40)}
     assert [read_record(tmp_path / f"{number}.json")["number"] for number in range(40)] == list(range(40))
 
 
@@ -783,7 +774,7 @@ def test_a_damaged_data_set_is_refused(name, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=rf"{name}\.nc is damaged"):
         data.stored(name)
     save(xr.DataArray([1.0]), path)  # another array, and listed
-    store.add_to_manifest(path)
+    storage_files.add_to_manifest(path)
     with pytest.raises(ValueError, match=rf"{name}\.nc must be made by python -m qrnn_helpers.data --write"):
         data.stored(name)
     path.unlink()

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from qrnn_helpers import nrmse, study
-from qrnn_helpers.panel import TrainingPanel
-from qrnn_helpers.store import add_to_manifest, write_record
-from qrnn_helpers.study import RATES, SEEDS, TUNING_SEED, Run, build, finals, load_run, perform, plan, probes, train
+from qrnn_helpers import nrmse
+from qrnn_helpers.storage import add_to_manifest, write_record
+from qrnn_helpers.study import SEEDS, TrainingPanel, finals, load_run, probes, train
+from qrnn_helpers.study import methods as study
+from qrnn_helpers.study.methods import RATES, TUNING_SEED, Run, build, perform, plan
 
 TINY = [
     Run("spsa", 0, 300, 2, 0.03, 5),
@@ -160,7 +161,7 @@ def test_stored_runs_carry_their_provenance():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_the_panel_trains_by_every_method_with_any_shots(dtype, monkeypatch):
     """Under torch's default type and the chapter's: every setting gives a curve of its own, or says why not."""
-    monkeypatch.setattr("qrnn_helpers.study.GLIMPSE", 16)  # windows that are scored: most of the time otherwise
+    monkeypatch.setattr("qrnn_helpers.study.methods.GLIMPSE", 16)  # windows that are scored: most of the time otherwise
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -186,7 +187,7 @@ def test_the_panel_shows_what_failed_and_no_old_curve(error, monkeypatch):
         assert "training anew with method shift" in panel.note.value
         raise error("a lost <job>")
 
-    monkeypatch.setattr("qrnn_helpers.panel.train", fail)
+    monkeypatch.setattr("qrnn_helpers.study.panel.train", fail)
     panel.knobs["method"].value = "shift"
     assert panel.curve.value == "" and panel.curves == curves
     assert 'role="alert"' in panel.note.value and f"{error.__name__}: a lost &lt;job&gt;" in panel.note.value

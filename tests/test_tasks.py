@@ -15,8 +15,7 @@ from qrnn_helpers import (
     score,
     teacher_forced,
 )
-from qrnn_helpers.networks import untrained
-from qrnn_helpers.regressions import linear, persistence
+from qrnn_helpers.baselines import linear, persistence, untrained
 
 
 def fields(split):

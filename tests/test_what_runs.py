@@ -32,7 +32,7 @@ from reference import LEVEL, chi_square, evolve, random_angles, registers
 from scipy.stats import chi2_contingency
 
 from qrnn_helpers import ExactBackend, QuantumRecurrentLayer, SamplerBackend, reuploading_step, rotation_step, unroll
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.simulation import StepProgram
 
 A, B, C, D = (Parameter(name) for name in "abcd")
 SHOTS = 20_000

@@ -14,9 +14,10 @@ import statistics
 import sys
 from pathlib import Path
 
-from qrnn_helpers import ParameterShift, rotation_step, store
-from qrnn_helpers.program import StepProgram
-from qrnn_helpers.provenance import package_version, provenance
+from qrnn_helpers import ParameterShift, rotation_step
+from qrnn_helpers.simulation import StepProgram
+from qrnn_helpers.storage import files as store
+from qrnn_helpers.storage import package_version, provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 STORED = ROOT / "data" / "bench" / "speed.json"

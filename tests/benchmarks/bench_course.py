@@ -11,7 +11,7 @@ import torch
 from cases import SHIFTED, SHOTS, agree, agree_in_shots, agree_in_slopes, inputs, slopes_by_shifts, value_and_gradient
 
 from qrnn_helpers import ParameterShift, QuantumRecurrentLayer, ShotBackend, rotation_step
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.simulation import StepProgram
 
 COURSE, SMALL = (rotation_step(4, 4), 20), (rotation_step(2, 2), 8)
 SIZES = {"course": COURSE, "small": SMALL}

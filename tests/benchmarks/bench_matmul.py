@@ -4,7 +4,7 @@ import torch
 from cases import Side, agree, inputs, value_and_gradient
 
 from qrnn_helpers import rotation_step
-from qrnn_helpers.program import StepProgram
+from qrnn_helpers.simulation import StepProgram
 
 BATCH, TIME, LARGE = 32, 20, 512
 STEP = rotation_step(4, 4)

@@ -9,7 +9,7 @@ from qiskit import QuantumCircuit
 
 from qrnn_helpers import ExactBackend, MomentBackend, QuantumRecurrentLayer, ShotBackend
 from qrnn_helpers.backends import Backend
-from qrnn_helpers.estimators import GradientEstimator, ParameterShift
+from qrnn_helpers.gradients import GradientEstimator, ParameterShift
 
 SHOTS = 1024
 REAL = {torch.complex64: torch.float32, torch.complex128: torch.float64}

@@ -1,0 +1,21 @@
+"""Where circuits run, and what it costs."""
+
+from .base import Backend
+from .cost import CostLedger
+from .exact import ExactBackend
+from .executor import Circuits
+from .jobs import SamplerError
+from .moments import MomentBackend
+from .sampler import SamplerBackend
+from .shots import ShotBackend
+
+__all__ = [
+    "Backend",
+    "Circuits",
+    "CostLedger",
+    "ExactBackend",
+    "MomentBackend",
+    "SamplerBackend",
+    "SamplerError",
+    "ShotBackend",
+]

@@ -1,0 +1,42 @@
+"""An echo-state network as a baseline."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from reservoirpy import mat_gen
+from reservoirpy.nodes import Reservoir
+
+from ..checks import check_bytes
+from ..tasks import Fitted, Task
+from .regression import ridge
+
+__all__ = ["echo_state"]
+
+
+def echo_state(
+    task: Task, seed: int = 0, *, units: int, radius: float, leak: float, gain: float, penalty: float
+) -> Fitted:
+    """Echo-state network: h_t = (1 - leak) h_t-1 + leak tanh(W h_t-1 + V x_t + b), readout of h_t and x_t.
+
+    W (units, units), V and b are drawn by reservoirpy and stay as they are: W, a tenth of it not 0, of
+    spectral radius ``radius``, V uniform within +-``gain``, b within +-1.  The biases matter: without them
+    all units are odd functions of the inputs, and u u_x is even.  Every window starts from h = 0.
+    H. Jaeger, GMD Report 148 (2001).
+    """
+    windows, steps, inputs = task.train[0].shape
+    check_bytes("units", 8 * units * (units + 2 * windows * steps), f"{units} for {windows} windows of {steps} steps")
+    dense = {"Win": mat_gen.uniform, "input_connectivity": 1.0, "bias": mat_gen.uniform}
+    node = Reservoir(units, sr=radius, lr=leak, input_scaling=gain, seed=seed, input_dim=inputs, **dense)
+    node.initialize(np.zeros(inputs))
+    inner, outer = node.W.toarray().T, np.asarray(node.Win).T
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        driven = x.numpy() @ outer + np.asarray(node.bias).ravel()
+        state, states = np.zeros((len(x), units)), []
+        for t in range(x.shape[1]):  # all windows at once; reservoirpy takes one after the other
+            state = (1 - leak) * state + leak * np.tanh(state @ inner + driven[:, t])
+            states.append(state)
+        return torch.cat([torch.from_numpy(np.stack(states, axis=1)), x], dim=-1)
+
+    return ridge(task, features, penalty, f"{task.sees}, all steps so far")

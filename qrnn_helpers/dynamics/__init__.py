@@ -1,0 +1,29 @@
+"""The chaotic systems: equations, solvers, exponents and the stored data sets."""
+
+from .datasets import ks2d22, ks22, ks22_long, lorenz_series
+from .etdrk import etdrk4
+from .flow import Flow, sample
+from .ks_1d import KS1D, ks1d
+from .ks_2d import KS2D, ks2d, symmetrised
+from .lorenz63 import Lorenz, lorenz
+from .lyapunov import as_dataset, kaplan_yorke, lyapunov_exponents
+
+__all__ = [
+    "Flow",
+    "KS1D",
+    "KS2D",
+    "Lorenz",
+    "as_dataset",
+    "etdrk4",
+    "kaplan_yorke",
+    "ks1d",
+    "ks22",
+    "ks22_long",
+    "ks2d",
+    "ks2d22",
+    "lorenz",
+    "lorenz_series",
+    "lyapunov_exponents",
+    "sample",
+    "symmetrised",
+]

@@ -1,0 +1,24 @@
+"""From a compiled step circuit to numbers: unitaries, contraction, channel, trajectories."""
+
+from .channel import advance, evolve
+from .contraction import MOVE
+from .fusion import clusters, fuse
+from .heisenberg import OneStep, along, joint_moments
+from .program import StepProgram, ground, kraus_operators, replaced_operators
+from .trajectories import outcomes
+
+__all__ = [
+    "MOVE",
+    "OneStep",
+    "StepProgram",
+    "advance",
+    "along",
+    "clusters",
+    "evolve",
+    "fuse",
+    "ground",
+    "joint_moments",
+    "kraus_operators",
+    "outcomes",
+    "replaced_operators",
+]

@@ -1,0 +1,272 @@
+"""From a Qiskit step circuit to batched tensors.
+
+With the readout reset at every step, a step is a linear map on the memory alone: its Kraus
+operators K_r are the blocks of the step's isometry (2**n x 2**memory), one for each outcome r.
+This module compiles a step circuit once and then builds the isometries of any number of samples
+and time steps in one batch.  Every gate that depends on a Parameter is an *occurrence* with one angle
+of its own: `gates` reads it, `angles` computes its angle from those of the step.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterVector
+
+from ..checks import check_bytes, shown
+from ..circuits import AngleMap, ShiftRule, check_step, definitions_end, read
+from ..torch_modes import constant
+from .channel import prepare
+from .contraction import Growth
+from .fusion import Cluster, clusters, fuse
+from .unitaries import Matrices
+
+__all__ = ["StepProgram"]
+
+
+def ground(program: StepProgram, batch: int, dtype: torch.dtype, device) -> torch.Tensor:
+    """The memory's start |0...0><0...0|, (batch, 2**memory, 2**memory)."""
+    size = 2**program.memory
+    rho = torch.zeros(size, size, dtype=dtype, device=device)
+    rho[0, 0] = 1
+    return rho.expand(batch, size, size)
+
+
+def replaced_operators(
+    program: StepProgram, replaced: torch.Tensor, dtype: torch.dtype, base: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Kraus operators (K, batch, R, M, M) of one step for gate angles (K, batch, G); those that are as in ``base``
+    (batch, G) may share work."""
+    count = replaced.shape[:2].numel()
+    check_bytes("angles", program.bytes(count, dtype), f"{count} variants")
+    if base is None:
+        return program.isometries(replaced.flatten(0, 1), dtype).unflatten(0, replaced.shape[:2])
+    rows = program.variants(base, replaced, dtype)
+    return rows.unflatten(0, (len(base), len(replaced))).transpose(0, 1).transpose(2, 3)
+
+
+def kraus_operators(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Kraus operators (batch, time, 2**readout, 2**memory, 2**memory) of every step."""
+    batch, time_steps, _ = gate_angles.shape
+    what = f"shape ({batch}, {time_steps}, ...) on {program.memory} + {program.readout} qubits"
+    check_bytes("angles", program.bytes(batch * time_steps, dtype), what)
+    kraus = program.isometries(gate_angles.flatten(0, 1), dtype)
+    return kraus.expand(batch * time_steps, *kraus.shape[1:]).unflatten(0, (batch, time_steps))
+
+
+LARGE = 64.0
+"""Radians beyond which an angle is reduced by its gate's period: a sum of many such angles, or one in single
+precision, would lose the digits that count."""
+
+LARGEST = 2.0**20
+"""Radians that a gate without a period may have: in double precision its phases keep ten digits."""
+
+WIDTHS = 2, 3, 4, 5, 6
+"""Qubits on which blocks may be multiplied with each other first: the width with the least work is taken."""
+
+
+class StepProgram:
+    """A step circuit, compiled: P angles -> G gate angles -> isometries.
+
+    Attributes: ``memory``, ``readout`` (numbers of qubits), ``parameters`` (the P free Parameters in
+    Qiskit's order), ``angle_map`` (angles to gate angles; its linear part is ``weights`` (G, P) and ``offsets``
+    (G,)), ``rules`` (one `ShiftRule` for each occurrence, made when asked for), ``expanded`` (the step
+    circuit with an independent Parameter for each occurrence, in the gates, barriers and delays that it was drawn
+    with: what a sampler runs.  A gate is opened only where one of its parameters goes into several occurrences).
+    """
+
+    @definitions_end()
+    @np.errstate(all="ignore")  # the caller's setting is not for Qiskit's products of small matrix entries
+    def __init__(self, step: QuantumCircuit):
+        memory, readout = check_step(step)
+        self.step = step = step.copy()  # what the caller does to theirs afterwards changes nothing here
+        self.memory, self.readout = len(memory), len(readout)
+        check_bytes("step", 16 * self.size, f"one isometry on {self.memory} + {self.readout} qubits")
+        self.parameters = tuple(step.parameters)
+        self._order = readout[::-1] + memory[::-1]  # as axes of a tensor: each register's highest bit first
+        self._placed = read(step)
+        self.ops = [op for placed in self._placed for op in placed.ops]
+        self.occurrences = tuple(op for op in self.ops if op.family is not None)
+        hidden = set().union(*(op.expression.parameters for op in self.occurrences)) - set(self.parameters)
+        if hidden:
+            names = shown(sorted(parameter.name for parameter in hidden))
+            raise ValueError(
+                f"step: got Parameters {names} in a gate's definition that are not among the gate's own; allowed are "
+                "gates whose params name all of theirs, as those of QuantumCircuit.to_gate() do"
+            )
+        self.angle_map = AngleMap([op.expression for op in self.occurrences], self.parameters)
+        self.weights, self.offsets = self.angle_map.weights, self.angle_map.offsets
+        blocks = fuse(self.ops)
+        choices = [clusters(blocks, width) for width in WIDTHS]
+        self.clusters = min(choices, key=lambda choice: self._growth(choice).cost)
+        self.blocks = [block for cluster in self.clusters for block in cluster.blocks]
+
+    @property
+    def size(self) -> int:
+        """Numbers in one isometry."""
+        return 2 ** (self.readout + 2 * self.memory)
+
+    @cached_property
+    def rules(self) -> tuple[ShiftRule, ...]:
+        return tuple(op.family.rule for op in self.occurrences)
+
+    @cached_property
+    def shift_terms(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """All terms of all rules in a row: occurrence, shift and coefficient, (K,) each."""
+        terms = [(g, s, c) for g, rule in enumerate(self.rules) for s, c in zip(rule.shifts, rule.coefficients)]
+        gates, shifts, coefficients = zip(*terms) if terms else ((), (), ())
+        return constant(gates, torch.int64), constant(shifts, torch.float64), constant(coefficients, torch.float64)
+
+    @property
+    def shift_circuits(self) -> int:
+        """Circuits that the shift rule runs for one time step of one sample."""
+        return len(self.shift_terms[0])
+
+    @cached_property
+    def expanded(self) -> QuantumCircuit:
+        circuit = QuantumCircuit(self.step.qubits, *self.step.qregs)
+        angles = ParameterVector("gate_angle", len(self.occurrences))
+        for placed in self._placed:
+            circuit.append(placed.with_angles(angles), placed.qubits)
+        return circuit
+
+    def gate_angles(self, angles: torch.Tensor) -> torch.Tensor:
+        """Angles (..., P) -> the angle of every occurrence (..., G), large ones reduced by the gate's period."""
+        gates = len(self.occurrences)
+        needed = 8 * gates * angles.shape[:-1].numel()
+        check_bytes("angles", needed, f"shape {tuple(angles.shape)} for {gates} gates each")
+        return self.reduced(self.angle_map(angles))
+
+    def reduced(self, gate_angles: torch.Tensor) -> torch.Tensor:
+        """The same circuits, no angle larger than LARGE or half its gate's period, whichever is more.
+
+        The differences of a gate's eigenvalues are whole multiples of a unit W, so that its angle counts modulo
+        2 pi / W only.  The sine and cosine of W theta are right for numbers of any size; a remainder by 2 pi,
+        itself rounded, would not be.
+        """
+        values = gate_angles.detach()
+        sizes = values.abs()
+        if not sizes.numel() or sizes.is_meta or float(sizes.amax()) <= LARGE:
+            return gate_angles
+        units = self._units.to(gate_angles.device)
+        phases = values.double() * units
+        if not bool((phases.isfinite() | (sizes <= LARGEST)).all()):
+            raise ValueError(
+                f"angles must be finite, and within +-{LARGEST:g} where a gate's frequencies have no common unit; "
+                f"got a gate angle of size {float(sizes.amax()):.3g}"
+            )
+        reduced = torch.atan2(phases.sin(), phases.cos()) / units
+        values = torch.where((sizes > LARGE) & units.isfinite(), reduced.to(values.dtype), values)
+        return values + (gate_angles - gate_angles.detach())  # whole turns are constants: all slopes are 1
+
+    @cached_property
+    def _units(self) -> torch.Tensor:
+        """The unit W of every occurrence's frequencies (G,); NaN where they have none in common."""
+        return constant([op.family.unit for op in self.occurrences], torch.float64)
+
+    def pull_back(self, angles: torch.Tensor, gate_gradient: torch.Tensor) -> torch.Tensor:
+        """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
+
+        The chain rule, J^T g with J = d gate_angles / d angles, taken at ``angles`` (batch, time, P).
+        """
+        return self.angle_map.pull_back(angles, gate_gradient)
+
+    def isometries(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Gate angles (N, G) -> Kraus operators (N, 2**readout, 2**memory, 2**memory): [r, out, in].
+
+        Stored as [out, r, in]; a few rows at a time, so that what they grow through fits the processor's cache.
+        """
+        rows = self.rows(gate_angles, dtype)
+        return rows.transpose(1, 2)
+
+    def rows(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """The same as [out, r, in]."""
+        one = torch.ones((), dtype=dtype, device=gate_angles.device)
+        gate_angles = self.reduced(gate_angles)
+        return self._grown(prepare(self.matrices, self.growth, gate_angles, dtype), len(gate_angles), one)
+
+    def variants(self, base: torch.Tensor, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """`rows` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base`` (batch, G):
+        a block's matrices are worked out for the variants that differ in it, and once for all others."""
+        differ = (replaced != base).any(1).to(torch.float32) @ self._gates_in_blocks.to(base.device)
+        variant, block = (differ > 0).nonzero(as_tuple=True)
+        place = (differ > 0).cumsum(0) * (differ > 0)  # (K, blocks): where a variant's matrix is, 0 if as in base
+        few = torch.zeros(len(self.blocks), 1 + int(place.max()), dtype=torch.int64, device=base.device)
+        few[block, place[variant, block]] = 1 + variant
+        angles = self.reduced(torch.cat([base[None], replaced]))[few].transpose(1, 2)
+        matrices = self.matrices(angles.flatten(1, 2), dtype)
+        matrices = [
+            matrix if self.blocks[b].constant else matrix.unflatten(0, angles.shape[1:3])[:, place[:, b]].flatten(0, 1)
+            for b, matrix in enumerate(matrices)
+        ]
+        one = torch.ones((), dtype=dtype, device=base.device)
+        return self._grown(self.growth.prepare(matrices, one), replaced.shape[:2].numel(), one)
+
+    def _grown(self, prepared: list[torch.Tensor], count: int, one: torch.Tensor) -> torch.Tensor:
+        """Isometries, a portion at a time."""
+        growth, portion = self.growth, self.growth.portion(one)
+        if count <= portion or any(m.requires_grad for m in prepared):
+            return growth(prepared, one).expand(count, *growth.shape)
+        found = torch.empty(count, *growth.shape, dtype=one.dtype, device=one.device)
+        for first in range(0, count, portion):
+            here = slice(first, first + portion)
+            growth([m[here] if len(m) > 1 else m for m in prepared], one, out=found[here])
+        return found
+
+    @cached_property
+    def _gates_in_blocks(self) -> torch.Tensor:
+        """1 where an occurrence belongs to a block, (G, blocks)."""
+        found = np.zeros((len(self.occurrences), len(self.blocks)))
+        for number, block in enumerate(self.blocks):
+            found[[op.occurrence for op in block.ops if op.family is not None], number] = 1
+        return constant(found, torch.float32)
+
+    @cached_property
+    def matrices(self) -> Matrices:
+        """Gate angles (N, G) -> the matrices of all blocks."""
+        return Matrices(self.blocks)
+
+    @cached_property
+    def growth(self) -> Growth:
+        """From the blocks' matrices to isometries (N, out, r, in)."""
+        return self._growth(self.clusters)
+
+    @cached_property
+    def ground_growth(self) -> Growth:
+        """The same for a memory in |0...0>: isometries of one column, (N, out, r, 1)."""
+        return self._growth(self.clusters, ground=True)
+
+    def _growth(self, parts: list[Cluster], ground: bool = False) -> Growth:
+        readout, memory = self._order[: self.readout], self._order[self.readout :]
+        inputs = [] if ground else memory
+        groups = ("out", memory), ("out", readout), ("in", inputs)
+        return Growth(parts, inputs, [[(side, q) for q in qubits] for side, qubits in groups])
+
+    @property
+    def products(self) -> dict[str, int]:
+        """Complex multiplications that value and gradient take for one step of one sample, part by part.
+
+        Matrices and clusters go forward once and back twice; the isometry grows a second time on the way back;
+        the memory takes two products of the isometry's size forward and three back."""
+        outer = sum(stage.own_products for stage in self.growth.stages)
+        small = self.matrices.products + self.growth.products - outer
+        return {"matrices": 3 * small, "isometry": 4 * outer, "memory": 5 * self.size * 2**self.memory}
+
+    def bytes(self, rows: int, dtype: torch.dtype) -> int:
+        """Bytes that the isometries of ``rows`` steps take at their peak: 1 to 1.4 times what was measured."""
+        return rows * dtype.itemsize * (3 * self.size + self.matrices.numbers + self.growth.numbers)
+
+    def evolution_bytes(self, rows: int, dtype: torch.dtype, graph: bool = False, batch: int = 1) -> int:
+        """Bytes that the outcome probabilities of ``rows`` steps of ``batch`` samples take at their peak, ``graph``:
+        with their gradient.
+
+        Isometries are made a portion at a time, so that a row keeps its small matrices, its outcomes (twice, and as
+        often their slopes) and, for the gradient, one memory state."""
+        portion = min(rows, self.growth.portion(torch.ones((), dtype=dtype, device="cpu")))
+        kept = self.matrices.numbers + self.growth.numbers + (1 + graph) * 2**self.readout
+        kept += graph * (4**self.memory + 4 * len(self.occurrences))
+        isometries = 3 * portion + 2 * min(batch, portion)
+        return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + isometries * self.size)

@@ -1,0 +1,323 @@
+"""The study: training runs too long for a chapter, each a pure function of its configuration.
+
+    python -m qrnn_helpers.study.methods run [--workers N]    do what is missing; stop and start again at will
+    python -m qrnn_helpers.study.methods status               how much of the plan is stored
+    python -m qrnn_helpers.study.methods table                the rates that were tried, and the final scores
+
+Every run is one JSON file in ``data/study``: its configuration, its training curve, its weights and
+scores, and apart from these its wall time, machine and code.  The plan, the same for every method and
+budget, on a seed apart: a noise-free trial of every learning rate and batch size; with shots, a trial
+of the three settings that did best without; and then the best trial's setting on the seeds of the
+comparison.  Choices are made by validation windows; none sees the test windows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+from tqdm.auto import tqdm
+
+from ..backends import ExactBackend, ShotBackend
+from ..checks import check_instance, check_integer, check_one_of, check_real
+from ..circuits import rotation_step
+from ..dynamics import ks22
+from ..gradients import SPSA, Autograd, ParameterShift
+from ..models import GRU, QRNN
+from ..storage import DATA, provenance, write_record
+from ..tasks import PatchForecast, nrmse, patch_forecast
+from ..training import Budget, fit
+from .jobs import state_from, state_to, status, stored_record
+
+__all__ = ["Run", "final_runs", "finals", "ks_task", "load_run", "plan", "probes", "results", "train", "trials"]
+
+
+FOLDER = DATA / "study"
+
+WASHOUT = 3
+"""Outputs before step 4 stay out of the loss."""
+
+RATES, BATCHES, RETRIED = (0.003, 0.01, 0.03, 0.1), (2, 8, 32), 3
+"""Every circuit method has twelve noise-free trials at a budget, and three more at each number of shots."""
+
+TUNING_SEED, SEEDS = 100, (0, 1, 2, 3, 4)
+
+BUDGETS = (20_000, 80_000, 320_000)
+"""Circuits.  Every budget is a training of its own, with its own full cosine schedule."""
+
+NOISES = (0, 64, 1024)
+"""Shots of each circuit; 0 is noise-free."""
+
+WINDOWS = (4096, 1024, 2048)
+"""Windows for training, validation and test, each from trajectories of its own."""
+
+YARDSTICK_STEPS, YARDSTICK_BATCH = 2_000, 32
+
+GLIMPSE = 256
+"""Validation windows that are scored during training; the final score takes all of them."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Configuration of one training run.
+
+    ``method``: "shift" and "spsa" spend ``budget`` circuits; "exact" (the quantum network with exact
+    gradients, the yardstick) and "gru" spend ``budget`` optimiser steps.
+    """
+
+    method: str
+    shots: int
+    budget: int
+    batch: int
+    rate: float
+    seed: int
+    directions: int = 8
+    c: float = 0.1
+    causal: bool = False
+
+    def __post_init__(self) -> None:
+        check_one_of("method", self.method, ("shift", "spsa", "exact", "gru"))
+        for name, least in {"shots": 0, "budget": 1, "batch": 1, "seed": 0, "directions": 1}.items():
+            check_integer(name, getattr(self, name), minimum=least)
+        for name in ("rate", "c"):
+            check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
+        check_instance("causal", self.causal, bool, "True or False")
+
+    @property
+    def name(self) -> str:
+        spent = f"shots{self.shots}-budget{self.budget}-batch{self.batch}-rate{self.rate:g}-seed{self.seed}"
+        return f"{self.method}{'-causal' * self.causal}-{spent}"
+
+
+@cache
+def ks_task() -> PatchForecast:
+    """The patch forecast on the stored KS fields of length 22, with the windows of the study."""
+    return patch_forecast(*map(ks22, ("train", "validation", "test")), windows=WINDOWS)
+
+
+def screening() -> list[list[Run]]:
+    """The noise-free trials, a list for each method and budget, and those of the yardsticks."""
+    cells = [(method, 0, budget) for budget in BUDGETS for method in ("shift", "spsa")]
+    groups = [[Run(*cell, batch, rate, TUNING_SEED) for batch in BATCHES for rate in RATES] for cell in cells]
+    yardsticks = [("exact", 0, YARDSTICK_STEPS), ("gru", 0, YARDSTICK_STEPS)]
+    return groups + [[Run(*cell, YARDSTICK_BATCH, rate, TUNING_SEED) for rate in RATES] for cell in yardsticks]
+
+
+def retrials(group: list[Run], folder: Path = FOLDER) -> list[list[Run]]:
+    """The trials with shots that a screened group leads to: its three best settings at each noise."""
+    if not charged(group[0]):
+        return []
+    order = trials(group, folder)["exact"].argsort()
+    return [[replace(group[i], shots=shots) for i in order[:RETRIED]] for shots in NOISES if shots]
+
+
+def plan(folder: Path = FOLDER) -> list[list[Run]]:
+    """All comparisons known so far: the trials of each (method, noise, budget)."""
+    screened = [group for group in screening() if all(stored(run, folder) for run in group)]
+    return screening() + [retried for group in screened for retried in retrials(group, folder)]
+
+
+def build(run: Run) -> tuple[torch.nn.Module, dict]:
+    """The untrained model of a run, and what `fit` is called with beside the data."""
+    check_instance("run", run, Run, "a Run")
+    weights, shots, directions, batches = (int(s) for s in np.random.SeedSequence(run.seed).generate_state(4))
+    if run.method == "gru":
+        model = GRU(9, 1, 6, dtype=torch.float64, seed=weights)
+    else:
+        backend = ShotBackend(run.shots, shots, torch.complex64) if run.shots else ExactBackend()
+        gradient = {
+            "spsa": SPSA(run.c, run.directions, directions, run.causal),
+            "shift": ParameterShift() if run.shots else Autograd(),  # noise-free, the rule is exact
+            "exact": Autograd(),
+        }[run.method]
+        model = QRNN(9, 1, rotation_step(), backend=backend, gradient=gradient, dtype=torch.float64, seed=weights)
+    budget = Budget(circuits=run.budget) if charged(run) else Budget(steps=run.budget)
+    if run.method == "shift" and not run.shots:  # charged as if the rule had run its circuits
+        budget = Budget(steps=max(1, run.budget // shift_circuits(model, run.batch)))
+    optimizer = torch.optim.Adam(model.parameters(), lr=run.rate)
+    return model, {"optimizer": optimizer, "batch_size": run.batch, "budget": budget, "seed": batches}
+
+
+def charged(run: Run) -> bool:
+    """Whether the run's budget counts circuits."""
+    return run.method in ("shift", "spsa")
+
+
+def shift_circuits(model: QRNN, batch: int) -> int:
+    """Circuits of one update by the shift rule over windows of the task."""
+    return batch * (1 + ks_task().steps * model.layer.program.shift_circuits)
+
+
+def train(run: Run, *, progress: bool = False) -> tuple[torch.nn.Module, pd.DataFrame]:
+    """Do one run on the study's data: the trained model and its curve."""
+    model, arguments = build(run)
+    task = ks_task()
+    glimpse = tuple(part[:GLIMPSE] for part in task.validation)
+    curve = fit(
+        model, task.train, glimpse, washout=WASHOUT, scored_steps=1, validations=10, progress=progress, **arguments
+    )
+    if run.method == "shift" and not run.shots:
+        curve["circuits"] = curve["step"] * shift_circuits(model, run.batch)
+    return model, curve
+
+
+def scores(model: torch.nn.Module, run: Run, part: tuple) -> dict[str, float]:
+    """NRMSE of the last increment, by exact probabilities and by 1,024 shots of each circuit."""
+    x, y = part
+    with torch.no_grad():
+        if not isinstance(model, QRNN):
+            return {"exact": nrmse(model(x)[0][:, -1], y[:, -1])}
+        angles = model.layer.program.gate_angles(model.encoder(x))
+        backends = {"exact": ExactBackend(), "shots1024": ShotBackend(1024, run.seed, torch.complex64)}
+        outputs = {name: backend.run(model.layer.program, angles)[0] for name, backend in backends.items()}
+        return {name: nrmse(model.decoder(p[:, -1]), y[:, -1]) for name, p in outputs.items()}
+
+
+def perform(run: Run, folder: Path = FOLDER) -> None:
+    """Do one run, unless it is stored already, and store it."""
+    if stored(run, folder):
+        return
+    torch.set_num_threads(1)
+    start = time.time()
+    model, curve = train(run)
+    seconds = time.time() - start
+    record = {
+        "run": asdict(run),
+        "curve": thin(curve.drop(columns="seconds")),
+        "validation": scores(model, run, ks_task().validation),
+        "weights": state_to(model),
+        "apart": {"seconds": round(seconds, 1), "provenance": provenance()},
+    }
+    write_record(record, place(run, folder))
+
+
+def thin(curve: pd.DataFrame, points: int = 100) -> dict[str, list]:
+    """At most about ``points`` rows of a curve, those with a validation score among them."""
+    keep = curve["validation_nrmse"].notna()
+    keep.iloc[:: max(1, len(curve) // points)] = True
+    table = curve[keep].round(6).astype(object)
+    return {name: values.tolist() for name, values in table.where(table.notna(), None).items()}
+
+
+def place(run: Run, folder: Path = FOLDER) -> Path:
+    """Where a run is stored."""
+    return folder / f"{run.name}.json"
+
+
+def stored(run: Run, folder: Path = FOLDER) -> bool:
+    """Whether a run has a file; whether that is sound shows when it is read."""
+    return place(run, folder).is_file()
+
+
+def run_record(run: Run, folder: Path = FOLDER) -> dict:
+    """What is stored of a run; a file that is damaged, or another run's, is refused."""
+    return stored_record(place(run, folder), "run", asdict(run), causal=False)
+
+
+def load_run(run: Run, folder: Path = FOLDER) -> tuple[torch.nn.Module, pd.DataFrame, dict]:
+    """A stored run: its trained model *with exact probabilities*, its curve and the whole record."""
+    check_instance("run", run, Run, "a Run")
+    record = run_record(run, folder)
+    model = state_from(build(replace(run, shots=0))[0], record["weights"])
+    return model, pd.DataFrame(record["curve"], dtype=float), record
+
+
+def trials(group: list[Run], folder: Path = FOLDER) -> pd.DataFrame:
+    """The tuning trials of one comparison with their validation scores."""
+    rows = [{**asdict(run), **run_record(run, folder)["validation"]} for run in group]
+    return pd.DataFrame(rows)
+
+
+def best(group: list[Run], folder: Path = FOLDER) -> Run:
+    """The trial with the lowest exact validation error."""
+    return group[int(trials(group, folder)["exact"].argmin())]
+
+
+def final_runs(group: list[Run], folder: Path = FOLDER) -> list[Run]:
+    """The runs that are compared: the best trial's setting on every seed of the study."""
+    return [replace(best(group, folder), seed=seed) for seed in SEEDS]
+
+
+def probes(folder: Path = FOLDER) -> dict[str, list[Run]]:
+    """Runs outside the comparison that ask whether another choice would have changed it.
+
+    "batch 1": would parameter-shift, whose best batch is the smallest of the grid, gain by a smaller one?
+    "causal": what does the causal cut, which the shift rule has, do for SPSA at its best setting?
+    """
+    group = next(g for g in screening() if (g[0].method, g[0].budget) == ("spsa", BUDGETS[-1]))
+    return {
+        "batch 1": [Run("shift", 0, BUDGETS[-1], 1, rate, TUNING_SEED) for rate in RATES],
+        "causal": [replace(run, causal=True) for run in final_runs(group, folder)],
+    }
+
+
+def results(folder: Path = FOLDER) -> pd.DataFrame:
+    """The stored final runs, a row each: configuration and NRMSE on validation and on *test* windows.
+
+    The test error is computed here and now, from the stored weights and exact probabilities.
+    """
+    x, y = ks_task().test
+    rows = []
+    for run in (run for run in finals(folder) if stored(run, folder)):
+        model, curve, record = load_run(run, folder)
+        with torch.no_grad():  # in pieces that fit the processor's cache
+            test = nrmse(torch.cat([model(piece)[0][:, -1] for piece in x.split(256)]), y[:, -1])
+        spent = {"circuits": curve["circuits"].iloc[-1], "shots_spent": curve["shots"].iloc[-1]}
+        rows.append({**asdict(run), **spent, "validation": record["validation"]["exact"], "test": test})
+    return pd.DataFrame(rows)
+
+
+def _all(runs: list[Run], workers: int, words: str) -> None:
+    """Do the runs side by side, the cheap ones first."""
+    jobs = sorted((r for r in runs if not stored(r)), key=lambda r: (r.budget * max(r.shots, 32), r.name))
+    done = Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(perform)(r) for r in jobs)
+    for _ in tqdm(done, total=len(jobs), desc=words):
+        pass
+
+
+def finals(folder: Path = FOLDER) -> list[Run]:
+    """The final runs of every comparison whose trials are all stored."""
+    complete = [group for group in plan(folder) if all(stored(run, folder) for run in group)]
+    return [run for group in complete for run in final_runs(group, folder)]
+
+
+def _table() -> pd.DataFrame:
+    """Mean, spread and count of the final validation scores of every complete comparison."""
+    rows = [{**asdict(run), **run_record(run)["validation"]} for run in finals() if stored(run)]
+    keys = ["method", "shots", "budget", "batch", "rate"]
+    return pd.DataFrame(rows).groupby(keys)["exact"].agg(["mean", "std", "count"]).round(3).reset_index()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m qrnn_helpers.study.methods", description="The stored training runs."
+    )
+    parser.add_argument("command", choices=("run", "status", "table"))
+    parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
+    chosen = parser.parse_args(arguments)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if damaged := [path.name for path in sorted(FOLDER.glob("*.json")) if status(path) == "damaged"]:
+        raise SystemExit(f"damaged, or not in the folder's manifest (remove them, `run` makes them anew): {damaged}")
+    if chosen.command == "run":
+        for words in ("screening", "trials with shots"):
+            _all([r for group in plan() for r in group], chosen.workers, words)
+        _all(finals(), chosen.workers, "final seeds")
+        _all([run for runs in probes().values() for run in runs], chosen.workers, "probes")
+    elif chosen.command == "status":
+        for words, runs in (("trials", [r for group in plan() for r in group]), ("final", finals())):
+            print(f"{words}: {sum(map(stored, runs))} of {len(runs)} known so far")
+    else:
+        print(_table().to_string(index=False) if any(map(stored, finals())) else "no final run is stored yet")
+
+
+if __name__ == "__main__":
+    import qrnn_helpers.study.methods as study  # under its own name, so that worker processes can import it
+
+    study.main()

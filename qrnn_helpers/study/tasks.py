@@ -1,0 +1,154 @@
+"""Every kind of model on four tasks, stored: what chapter "tasks and rivals" compares.
+
+    python -m qrnn_helpers.study.tasks run [NAME ...]    do what is missing; stop and start again at will
+    python -m qrnn_helpers.study.tasks status            which comparisons are stored
+
+One job is one kind of model on one task, `compare` with the settings of `rivals`; its file in
+``data/contest`` holds the table's row, every trial, the test score of every seed, and for circuits the
+trained weights of the first seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import torch
+from qiskit import QuantumCircuit
+
+from ..baselines import compare, rivals, trained, tune
+from ..checks import check_one_of
+from ..circuits import rotation_step, without_entanglers
+from ..dynamics import ks2d22, ks22_long, lorenz_series
+from ..models import QRNN
+from ..tasks import PARTS, Fitted, Task, lorenz_observer, mean_interval, patch_forecast, reduced_forecast, score
+from .jobs import Job, main, state_from, state_to
+from .methods import ks_task
+
+__all__ = ["JOBS", "KINDS", "TASKS", "UPDATES", "network", "paired", "table", "task"]
+
+
+UPDATES = 500
+"""Steps of Adam for every network, the rate falling to zero along half a cosine."""
+
+SEEDS = (0, 1, 2, 3, 4)
+
+TASKS = ("patch-1d", "patch-2d", "reduced", "lorenz")
+
+KINDS = {
+    "persistence": "persistence",
+    "linear": "linear, lags",
+    "quadratic": "quadratic autoregression",
+    "echo": "echo-state network",
+    "rnn": "RNN",
+    "gru": "GRU",
+    "untrained": "untrained circuit, ridge readout",
+    "bare": "circuit without entanglers",
+    "circuit": "circuit",
+}
+"""Kinds of model, by the name of their files, in the order of the tables."""
+
+CIRCUITS = ("bare", "circuit")
+
+
+@cache
+def task(name: str) -> Task:
+    """One of the tasks: the study's own, the same on a square, twelve Fourier modes, Lorenz."""
+    check_one_of("name", name, TASKS)
+    if name == "patch-1d":
+        return ks_task()
+    if name == "patch-2d":
+        fields = (ks2d22(part, dt=1.0) for part in PARTS)
+        return patch_forecast(*fields, neighbours=3, windows=(4096, 1024, 2048))
+    if name == "reduced":
+        return reduced_forecast(*(ks22_long(part, dt=1.0) for part in PARTS))
+    return lorenz_observer(lorenz_series())
+
+
+def step_of(kind: str) -> QuantumCircuit:
+    """The step circuit of a kind: four qubits, and for "bare" without its controlled gates."""
+    step = rotation_step(2, 2)
+    return without_entanglers(step) if kind == "bare" else step
+
+
+def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> dict:
+    """One row of a task's table, with every trial and the test score of every seed."""
+    given, models = task(task_name), rivals(rotation_step(2, 2), updates=updates)
+    rival, networks = next(model for model in models if model.name == KINDS[kind]), {}
+    tests = []
+
+    def fit(task: Task, seed: int, *, skip: bool, rate: float, updates: int) -> Fitted:
+        x, y = task.train
+        networks[seed] = QRNN(x.shape[2], y.shape[2], step_of(kind), skip=skip, dtype=x.dtype, seed=seed)
+        return trained(task, networks[seed], seed, rate, updates)
+
+    def measure(task: Task, predict, part: str) -> float:
+        found = score(task, predict, part)
+        tests.extend([found] if part == "test" else [])
+        return found
+
+    if kind in CIRCUITS:  # their weights are stored, too
+        rival = replace(rival, fit=fit)
+    trials = tune(given, rival)
+    setting = trials["setting"].iloc[0]
+    chosen = replace(rival, settings=lambda task: [setting])
+    row = compare(given, [chosen], seeds=seeds, measure=measure).iloc[0].to_dict()
+    plain = {name: row[name] for name in ("sees", "parameters", "setting", "validation", "test")}
+    first = {"weights": state_to(networks[seeds[0]])} if networks else {}
+    return plain | {"tests": tests, "trials": trials.to_dict("list")} | first
+
+
+JOBS = [
+    Job("contest", f"{name}-{kind}", contest, {"task_name": name, "kind": kind, "updates": UPDATES, "seeds": SEEDS})
+    for name in TASKS
+    for kind in KINDS
+    if (name, kind) != ("lorenz", "persistence")  # the outputs of the Lorenz observer are never seen
+]
+"""Every comparison: a task and a kind of model."""
+
+
+def result(name: str, kind: str) -> dict:
+    """What is stored of one kind of model on one task."""
+    check_one_of("name", name, TASKS)
+    check_one_of("kind", kind, KINDS)
+    return next(job for job in JOBS if job.name == f"{name}-{kind}").result
+
+
+def table(name: str) -> pd.DataFrame:
+    """The stored rows of a task, as `compare` would give them, and ``tests``, the score of every seed."""
+    check_one_of("name", name, TASKS)
+    stored = {kind: job.result for kind in KINDS for job in JOBS if job.name == f"{name}-{kind}"}
+    rows = [
+        {"model": KINDS[kind], **row, "tried": len(row["trials"]["setting"]), "±": _half(row["tests"])}
+        for kind, row in stored.items()
+    ]
+    columns = ["sees", "parameters", "tried", "setting", "validation", "test", "±", "tests"]
+    return pd.DataFrame(rows).set_index("model")[columns]
+
+
+def _half(tests: list[float]) -> float:
+    return mean_interval(tests)[1] if len(tests) > 1 else float("nan")
+
+
+def paired(name: str, kind: str, other: str) -> tuple[float, float]:
+    """Mean over seeds of (error of ``kind`` - error of ``other``), and the half width of its 95 % interval."""
+    ours, theirs = (np.array(result(name, each)["tests"]) for each in (kind, other))
+    return mean_interval(ours - theirs)
+
+
+def network(name: str, kind: str = "circuit") -> QRNN:
+    """The stored network of the first seed."""
+    check_one_of("kind", kind, CIRCUITS)
+    stored = result(name, kind)
+    weights = stored["weights"]
+    inputs, outputs = len(weights["encoder.weight"][0]), len(weights["decoder.weight"])
+    model = QRNN(inputs, outputs, step_of(kind), skip=stored["setting"]["skip"], dtype=torch.float64, seed=0)
+    return state_from(model, weights)
+
+
+if __name__ == "__main__":
+    import qrnn_helpers.study.tasks as itself  # under its own name, so that worker processes find the work
+
+    main(itself.JOBS, "python -m qrnn_helpers.study.tasks")

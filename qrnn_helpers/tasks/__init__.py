@@ -1,0 +1,44 @@
+"""What is learned, and how it is scored: windows, patches, modes, observers, closed loops, metrics."""
+
+from .closed_loops import closed_loop, rollout, rollouts, starts, teacher_forced
+from .lorenz import LorenzObserver, lorenz_observer
+from .metrics import climate, mean_interval, nrmse, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
+from .modes import fourier_modes, reduced_forecast
+from .observers import CellObserver, in_cells, observer
+from .patches import PatchForecast, advance, patch_forecast
+from .slices import AlignedForecast, aligned_forecast
+from .windows import PARTS, Fitted, Pair, Predict, Task, check_task, score
+
+__all__ = [
+    "AlignedForecast",
+    "CellObserver",
+    "Fitted",
+    "LorenzObserver",
+    "PARTS",
+    "Pair",
+    "PatchForecast",
+    "Predict",
+    "Task",
+    "advance",
+    "aligned_forecast",
+    "check_task",
+    "climate",
+    "closed_loop",
+    "fourier_modes",
+    "in_cells",
+    "lorenz_observer",
+    "mean_interval",
+    "nrmse",
+    "nrmse_by_lead",
+    "observer",
+    "patch_forecast",
+    "reduced_forecast",
+    "rollout",
+    "rollouts",
+    "score",
+    "spectrum",
+    "starts",
+    "teacher_forced",
+    "valid_prediction_time",
+    "vpt_summary",
+]

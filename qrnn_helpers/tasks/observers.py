@@ -1,0 +1,170 @@
+"""Observers: a few sensors of a field -> the field everywhere else, at the same time."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..checks import check_array, check_instance, check_integer, check_tensor, shown
+from .windows import (
+    PARTS,
+    Pair,
+    Scaling,
+    Task,
+    check_fields,
+    check_same_grid,
+    check_washout,
+    check_windows,
+    draw_windows,
+    spread,
+    streams,
+)
+
+__all__ = ["CellObserver", "Observer", "in_cells", "observer"]
+
+
+@dataclass(frozen=True)
+class Observer(Task):
+    """Sensors -> the other points, at each step of a window.
+
+    x (windows, steps, sensors) and y (windows, steps, others) are the field's values, less the training
+    trajectories' mean and over their standard deviation.  ``sensors`` and ``others`` are the places, as
+    positions in the flattened field of shape ``grid``.
+    """
+
+    _: KW_ONLY
+    sensors: tuple[int, ...]
+    others: tuple[int, ...]
+    grid: tuple[int, ...]
+
+    def field(self, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+        """The whole field (windows, steps, *grid), in its own units, from sensors and (predicted) others."""
+        check_tensor("x", x, ("windows", "steps", len(self.sensors)))
+        check_tensor("y", y, ("windows", "steps", len(self.others)))
+        if x.shape[:2] != y.shape[:2]:
+            raise ValueError(f"x and y must have as many windows and steps; got {tuple(x.shape)} and {tuple(y.shape)}")
+        values = np.empty((*x.shape[:2], len(self.sensors) + len(self.others)))
+        values[..., self.sensors] = self.x_scaling.values(check_array("x", x))
+        values[..., self.others] = self.y_scaling.values(check_array("y", y))
+        return values.reshape(*x.shape[:2], *self.grid)
+
+
+def observer(
+    train: xr.DataArray,
+    validation: xr.DataArray,
+    test: xr.DataArray,
+    *,
+    sensors: int = 8,
+    steps: int = 30,
+    washout: int = 10,
+    windows: tuple[int, int, int] = (512, 128, 256),
+    seed: int = 0,
+) -> Observer:
+    """Draw windows at random times from fields of dims (trajectory, time, x) or (trajectory, time, y, x).
+
+    ``sensors`` equally spaced points along each side (in two dimensions their square), which must divide
+    the number of points; the first ``washout`` of ``steps`` samples are neither trained on nor scored;
+    ``windows`` counts the windows of the three parts.  Each part draws from its own trajectories only.
+    """
+    sensors, steps = check_integer("sensors", sensors, minimum=1), check_integer("steps", steps, minimum=1)
+    washout = check_washout(washout, steps)
+    need = f"steps={shown(steps)}, sensors={shown(sensors)}"
+    fields = {"train": train, "validation": validation, "test": test}
+    values = check_fields(fields, steps, sensors + 1, need)
+    check_same_grid(values)
+    grid = values["train"].shape[2:]
+    counts = check_windows(windows, steps * int(np.prod(grid)))
+    there = _sensors(grid, sensors)
+    scaling = Scaling(float(values["train"].mean()), spread("train", values["train"]))
+    flat = [scaling.features(v.reshape(*v.shape[:2], -1)) for v in values.values()]
+    pairs = [
+        draw_windows(v[..., there], v[..., ~there], steps, n, rng) for v, n, rng in zip(flat, counts, streams(seed))
+    ]
+    places = {"sensors": np.flatnonzero(there), "others": np.flatnonzero(~there)}
+    return Observer(
+        *pairs, name=f"observer, {there.sum()} sensors", sees=f"{there.sum()} sensors", washout=washout,
+        x_scaling=scaling, y_scaling=scaling, grid=grid, **{k: tuple(v.tolist()) for k, v in places.items()},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CellObserver(Task):
+    """The same question, asked once for all: sensors as seen from one of them -> the points of its cell.
+
+    A cell is a sensor and the points up to the next one (along each axis).  The equation is the same
+    everywhere, so one small model may answer for every cell from the sensors in the order in which that cell
+    sees them: x (views, steps, sensors seen), y (views, steps, points of a cell less its sensor), where the
+    views of the first cell stand first, all windows of it, then those of the next.  ``whole`` is the task in
+    fields.
+    """
+
+    _: KW_ONLY
+    whole: Observer
+
+    def join(self, y: torch.Tensor) -> torch.Tensor:
+        """Answers for all cells (views, steps, points) -> the whole task's y (windows, steps, others)."""
+        check_tensor("y", y, ("views", "steps", self.train[1].shape[2]))
+        cells, windows = _cells(self.whole, 1), len(y) // len(self.whole.sensors)
+        found = y.new_empty(windows, y.shape[1], int(np.prod(self.whole.grid)))
+        for (_, cell), piece in zip(cells, y.split(windows)):
+            found[..., cell] = piece
+        return found[..., self.whole.others]
+
+
+def in_cells(task: Observer, near: int | None = None) -> CellObserver:
+    """The observer's windows, seen from every sensor in turn: as many views as sensors.
+
+    With ``near``, an even number, a cell sees only so many sensors along each axis, those around it; by default
+    all.  The field's symmetry under shifts by the distance of two sensors is built in, for every model alike.
+    """
+    check_instance("task", task, Observer, "an Observer")
+    side = round(len(task.sensors) ** (1 / len(task.grid)))
+    near = side if near is None else check_integer("near", near, minimum=1, maximum=side)
+    cells = _cells(task, near)
+    seen = near ** len(task.grid)
+    return CellObserver(
+        *(_seen(task, cells, *getattr(task, part)) for part in PARTS), name=f"{task.name}, cell by cell",
+        sees=task.sees if near == side else f"{seen} of {task.sees}", washout=task.washout,
+        x_scaling=task.x_scaling, y_scaling=task.y_scaling, whole=task,
+    )  # fmt: skip
+
+
+Places = tuple[np.ndarray, np.ndarray]
+
+
+def _cells(task: Observer, near: int) -> list[Places]:
+    """For each sensor: where the sensors around its cell and its cell's other points lie, as it sees them."""
+    axes = range(len(task.grid))
+    is_sensor = np.zeros(task.grid, dtype=bool)
+    is_sensor.flat[list(task.sensors)] = True
+    side = round(len(task.sensors) ** (1 / len(task.grid)))
+    apart = [points // side for points in task.grid]
+    ahead = tuple((near - 1) // 2 * distance for distance in apart)  # as many sensors before the cell as beyond it
+    around = tuple(slice(0, near * distance, distance) for distance in apart)
+    cell = tuple(slice(0, distance) for distance in apart)
+    places, found = np.arange(is_sensor.size).reshape(task.grid), []
+    for corner in np.argwhere(is_sensor):
+        seen = np.roll(places, tuple(-corner), axes)
+        found.append((np.roll(seen, ahead, axes)[around].ravel(), seen[cell].ravel()[1:]))
+    return found
+
+
+def _seen(task: Observer, cells: list[Places], x: torch.Tensor, y: torch.Tensor) -> Pair:
+    """A part's windows from every cell's view."""
+    field = x.new_empty(*x.shape[:2], int(np.prod(task.grid)))
+    field[..., task.sensors], field[..., task.others] = x, y
+    pairs = [(field[..., sensors], field[..., cell]) for sensors, cell in cells]
+    return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+
+
+def _sensors(grid: tuple[int, ...], sensors: int) -> np.ndarray:
+    """Where the sensors are: a mask of the flattened field."""
+    lines = []
+    for points in grid:
+        if points % sensors:
+            raise ValueError(f"sensors must divide the {points} points of a side, to lie equally; got {sensors}")
+        lines.append(np.arange(points) % (points // sensors) == 0)
+    return lines[0] if len(grid) == 1 else np.outer(*lines).ravel()

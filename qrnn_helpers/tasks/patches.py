@@ -1,0 +1,187 @@
+"""The patch forecast: one shared model takes every point of a field, from its neighbourhood, one step on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from functools import partial
+from itertools import product
+
+import numpy as np
+import torch
+import xarray as xr
+
+from ..checks import check_instance, check_integer, check_real, check_tensor, shown
+from .windows import PARTS, SMALLEST, Pair, Scaling, Task, check_answer, check_fields, check_windows, streams
+
+__all__ = ["PatchForecast", "advance", "low_pass", "patch_forecast"]
+
+
+OVERFLOW = 1e30
+"""A closed loop is given up where a field is larger than this, in training standard deviations."""
+
+
+@dataclass(frozen=True)
+class PatchForecast(Task):
+    """The translation-equivariant patch forecast: a neighbourhood -> the next increment of its middle.
+
+    ``train``, ``validation`` and ``test`` are pairs (x, y): x (windows, steps, neighbours) holds the
+    field around a point, over ``field_std``; y (windows, steps, 1) the middle point's increment to the
+    next sample, over ``increment_std``; both scales from the training trajectories alone (their means
+    vanish by symmetry).  ``offsets`` are the neighbours' places in points: integers in one space
+    dimension, pairs (dy, dx) in two.  The last step is scored.
+    """
+
+    offsets: tuple[int, ...] | tuple[tuple[int, int], ...]
+    steps: int
+    field_std: float
+    increment_std: float
+    _: KW_ONLY
+    name: str = "patch forecast"
+    scored: int | None = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", check_integer("steps", self.steps, minimum=1))
+        for name in ("field_std", "increment_std"):
+            scale = check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
+            if not SMALLEST < scale < 1 / SMALLEST:
+                raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
+            object.__setattr__(self, name, scale)
+        _check_offsets(self.offsets)
+        for name in PARTS:
+            _check_pair(name, getattr(self, name), self.steps, len(self.offsets))
+        super().__post_init__()
+        object.__setattr__(self, "sees", self.sees or f"{len(self.offsets)} points")
+        object.__setattr__(self, "x_scaling", Scaling(0.0, self.field_std))
+        object.__setattr__(self, "y_scaling", Scaling(0.0, self.increment_std))
+        if self.still is None and self.steps > 1:
+            ratio = self.field_std / self.increment_std
+            object.__setattr__(self, "still", partial(_last_increment, len(self.offsets) // 2, ratio))
+
+    @property
+    def dimensions(self) -> int:
+        """Of space: 1 or 2."""
+        return 1 if isinstance(self.offsets[0], int) else 2
+
+
+def patch_forecast(
+    train: xr.DataArray,
+    validation: xr.DataArray,
+    test: xr.DataArray,
+    *,
+    neighbours: int = 9,
+    spacing: int = 2,
+    steps: int = 8,
+    windows: tuple[int, int, int] = (4096, 1024, 4096),
+    seed: int = 0,
+) -> PatchForecast:
+    """Draw windows at random places and times from fields of dims (trajectory, time, x) or (..., y, x).
+
+    ``neighbours`` points along each side (odd; in two dimensions their square), ``spacing`` grid points
+    apart, over ``steps`` samples; ``windows`` counts the windows of the three parts.  Each part draws
+    from its own trajectories only.
+    """
+    neighbours, spacing = (check_integer(k, v, 1) for k, v in {"neighbours": neighbours, "spacing": spacing}.items())
+    if neighbours % 2 == 0:
+        raise ValueError(f"neighbours must be odd, to have a middle; got {shown(neighbours)}")
+    steps = check_integer("steps", steps, minimum=1)
+    reach = spacing * (neighbours // 2)
+    need = f"steps={shown(steps)}, neighbours={shown(neighbours)}, spacing={shown(spacing)}"
+    fields = {"train": train, "validation": validation, "test": test}
+    values = check_fields(fields, steps + 1, 2 * reach + 1, need)
+    dimensions = values["train"].ndim - 2
+    windows = check_windows(windows, steps * neighbours**dimensions)
+    line = range(-reach, reach + 1, spacing)
+    offsets = tuple(line) if dimensions == 1 else tuple(product(line, line))
+    scales = _scales(values["train"])
+    pairs = [
+        _windows(field, offsets, steps, count, scales, rng)
+        for field, count, rng in zip(values.values(), windows, streams(seed))
+    ]
+    return PatchForecast(*pairs, offsets, steps, *scales, washout=min(3, steps - 1))
+
+
+def _scales(field: np.ndarray) -> tuple[float, float]:
+    """Standard deviations of a field and of its increments."""
+    with np.errstate(all="ignore"):
+        scales = float(field.std()), float(np.diff(field, axis=1).std())
+    if not all(SMALLEST < scale < 1 / SMALLEST for scale in scales):
+        words = f"standard deviations (of the field, of its increments) from {SMALLEST:g} to {1 / SMALLEST:g}"
+        raise ValueError(f"train must have {words}; got {scales[0]:g}, {scales[1]:g}")
+    return scales
+
+
+def _check_offsets(offsets: tuple) -> None:
+    """Integers, or pairs of integers."""
+    for offset in check_instance("offsets", offsets, tuple, "a tuple of integers, or of pairs of them"):
+        pair = isinstance(offset, tuple) and len(offset) == 2 and isinstance(offsets[0], tuple)
+        for place in offset if pair else (offset,):
+            check_integer("offsets", place)
+    if not offsets or len({isinstance(offset, tuple) for offset in offsets}) > 1:
+        raise ValueError(f"offsets must hold at least one place, all of one kind; got {shown(offsets)}")
+
+
+def _check_pair(name: str, pair: Pair, steps: int, neighbours: int) -> None:
+    """Tensors x and y of windows, of shapes that fit."""
+    if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
+        raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
+    shape = tuple(check_tensor(f"{name} x", pair[0], ("windows", "steps", "neighbours")).shape)
+    if shape[1:] != (steps, neighbours):
+        got = f"steps={shown(steps)}, {neighbours} offsets"
+        raise ValueError(f"steps and offsets must be as many as {name} x has, of shape {shape}; got {got}")
+    check_tensor(f"{name} y", pair[1], (len(pair[0]), steps, 1))
+
+
+def _windows(field: np.ndarray, offsets, steps: int, count: int, scales, rng: np.random.Generator) -> Pair:
+    """Windows (count, steps, neighbours) and increments (count, steps, 1) at random places."""
+    trajectories, times, *sizes = field.shape
+    trajectory = rng.integers(trajectories, size=(count, 1, 1))
+    time = rng.integers(times - steps, size=(count, 1, 1)) + np.arange(steps)[:, None]
+    middle = tuple(rng.integers(points, size=(count, 1, 1)) for points in sizes)
+    moves = np.array(offsets).reshape(len(offsets), -1).T
+    around = tuple((place + move) % points for place, move, points in zip(middle, moves, sizes))
+    x = field[(trajectory, time, *around)] / scales[0]
+    y = (field[(trajectory, time + 1, *middle)] - field[(trajectory, time, *middle)]) / scales[1]
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+def _last_increment(middle: int, ratio: float, x: torch.Tensor) -> torch.Tensor:
+    """The persistence of the increment: y(t) = u(t) - u(t - 1) of the middle point, 0 at the first step."""
+    return torch.diff(x[..., middle, None], dim=1, prepend=x[:, :1, middle, None]) * ratio
+
+
+Forecast = Callable[[torch.Tensor], torch.Tensor]
+
+
+def advance(
+    forecast: Forecast, fields: torch.Tensor, task: PatchForecast, *, modes: int | None = None, flux: bool = False
+) -> torch.Tensor:
+    """The next fields (starts, ...) from the last ``steps`` ones (starts, steps, ...), in torch: slopes go through it.
+
+    With ``flux`` (in one dimension) the answer q of a point is what flows in between it and its left neighbour, and
+    u_i grows by q_i - q_i+1: whatever the model says, the mean of u stays.
+    """
+    sizes = fields.shape[2:]
+    x = fields.flatten(2)[:, :, _around(tuple(sizes), task.offsets)] / task.field_std
+    x = x.transpose(1, 2).flatten(0, 1)
+    increment = check_answer("forecast", forecast(x), (len(x),), (len(x), 1)).reshape(-1, *sizes)
+    if flux:
+        increment = increment - torch.roll(increment, -1, dims=-1)
+    new = fields[:, -1] + task.increment_std * increment
+    return new if modes is None else low_pass(new, modes)
+
+
+def low_pass(fields: torch.Tensor, modes: int) -> torch.Tensor:
+    """Of fields (n, x) or (n, y, x) the waves of an index of 1 to ``modes``."""
+    axes, sizes = tuple(range(1, fields.dim())), fields.shape[1:]
+    squares = sum(np.ix_(*(np.fft.fftfreq(points, 1 / points) ** 2 for points in sizes)))[..., : sizes[-1] // 2 + 1]
+    kept = torch.from_numpy((squares > 0) & (squares <= min(modes, 2**31) ** 2))
+    spectrum = torch.where(kept, torch.fft.rfftn(fields, dim=axes), 0.0)
+    return torch.fft.irfftn(spectrum, sizes, dim=axes)
+
+
+def _around(sizes: tuple[int, ...], offsets: tuple) -> np.ndarray:
+    """Which points lie around each point, (points, neighbours), on a periodic grid counted row by row."""
+    places = np.indices(sizes).reshape(len(sizes), -1, 1)
+    moves = np.array(offsets).reshape(len(offsets), -1).T[:, None]
+    return np.ravel_multi_index(tuple(places + moves), sizes, mode="wrap")

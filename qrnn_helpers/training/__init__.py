@@ -1,0 +1,18 @@
+"""Training under a budget."""
+
+from .budget import Budget, cosine
+from .rollout import train_in_loop
+from .spsa_optimizer import SPSAOptimizer
+from .trainer import fit
+from .variable_projection import ridge_readout, train_features, whitening
+
+__all__ = [
+    "Budget",
+    "SPSAOptimizer",
+    "cosine",
+    "fit",
+    "ridge_readout",
+    "train_features",
+    "train_in_loop",
+    "whitening",
+]

@@ -1,0 +1,133 @@
+"""What training may spend, and what it has spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..checks import check_integer
+from ..models import QuantumRecurrentLayer
+
+__all__ = ["Budget", "cosine"]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What training may spend: optimiser steps, circuits, shots; None means no limit.
+
+    A step that would exceed any limit is not begun.  Circuits and shots are those of all quantum layers inside the
+    model, as their ledgers book them.
+    """
+
+    steps: int | None = None
+    circuits: int | None = None
+    shots: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = {name: value for name, value in vars(self).items() if value is not None}
+        if not limits:
+            raise ValueError("Budget must limit steps, circuits or shots; got none of them")
+        for name, value in limits.items():
+            object.__setattr__(self, name, check_integer(name, value, minimum=1))
+
+    def fraction(self, steps: int, circuits: int, shots: int) -> float:
+        """The spent part of the tightest limit."""
+        spent = {"steps": steps, "circuits": circuits, "shots": shots}
+        spent = {name: check_integer(name, used, 0, 2**63 - 1) for name, used in spent.items()}
+        return max(spent[name] / limit for name, limit in vars(self).items() if limit is not None)
+
+
+def cosine(fraction: float) -> float:
+    """A factor for the learning rate that falls from 1 to 0 along half a cosine."""
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
+
+
+class OverBudget(Exception):
+    """Circuits that the budget does not allow were about to be run."""
+
+
+class Spending:
+    """What training has spent so far on all quantum layers of a model, and whether more fits the budget.
+
+    Every call of a layer says, before it runs, what it and its gradient will take at most: however often a model
+    calls its layers, and with whatever batches, nothing is begun that would exceed the budget.  What was spent is
+    read off the ledgers, each counted once.
+    """
+
+    def __init__(self, model: nn.Module, budget: Budget, evaluations: int | None):
+        self.layers = [module for module in model.modules() if isinstance(module, QuantumRecurrentLayer)]
+        self.ledgers = list({id(layer.cost): layer.cost for layer in self.layers}.values())
+        self.budget, self.evaluations, self.steps = budget, evaluations, 0
+        self.limited = budget.circuits is not None or budget.shots is not None
+        self.spent, self.each = [0, 0, 0.0], [0, 0]  # circuits, shots, seconds; the most of one call of the closure
+        self.planned: list[int] | None = None
+        self.calls = 0  # of the closure, the most in a step
+        if budget.circuits is not None and not self.layers:
+            raise ValueError(f"budget must be in steps for a model without a quantum layer; got {budget}")
+        if budget.shots is not None and not any(layer.backend.shots for layer in self.layers):
+            raise ValueError(f"budget must not be in shots on a backend that draws none; got {budget}")
+
+    def __enter__(self) -> Spending:
+        self.hooks = [layer.register_forward_pre_hook(self._plan, with_kwargs=True) for layer in self.layers]
+        return self
+
+    def __exit__(self, *error) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def row(self) -> dict:
+        return {"step": self.steps, **dict(zip(("circuits", "shots", "seconds"), self.spent))}
+
+    def fraction(self) -> float:
+        return self.budget.fraction(self.steps, *self.spent[:2])
+
+    def allows_another(self) -> bool:
+        return self._allows(self.each, 0)
+
+    @property
+    def step_circuits(self) -> int:
+        """Circuits of a step, as far as they are known."""
+        return self.each[0] * (self.evaluations or 1)
+
+    @contextmanager
+    def evaluation(self, number: int) -> Iterator[None]:
+        """One call of the closure, the ``number``-th of its step from 0 on."""
+        if not self._allows(self.each, number):
+            raise OverBudget
+        self.planned, self.number, before = [0, 0], number, self._booked()
+        try:
+            yield
+        finally:
+            now = self._booked()
+            taken = [after - start for after, start in zip(now, before)]
+            self.spent = [sum(pair) for pair in zip(self.spent, taken)]
+            self.each = [max(three) for three in zip(self.each, self.planned, taken)]
+            self.planned = None
+
+    def _plan(self, layer: QuantumRecurrentLayer, args: tuple, kwargs: dict) -> None:
+        """What a call of a layer will take, its gradient included; what is no angles the layer refuses itself."""
+        angles = args[0] if args else kwargs.get("angles")
+        if self.planned is None or not (isinstance(angles, torch.Tensor) and angles.dim() == 3 and angles.numel()):
+            return
+        batch, time_steps, _ = angles.shape
+        circuits = layer.update_circuits(batch, time_steps) if torch.is_grad_enabled() else batch
+        self.planned[0] += circuits
+        self.planned[1] += circuits * layer.backend.shots
+        if not self._allows(self.planned, self.number):
+            raise OverBudget
+
+    def _allows(self, each: list[int], number: int) -> bool:
+        """Whether the rest of a step fits, from call ``number`` of the closure on, if each call takes as much."""
+        left = max(1, (self.evaluations or 1) - number)
+        circuits, shots = (spent + one * left for spent, one in zip(self.spent, each))
+        return self.budget.fraction(self.steps + 1, circuits, shots) <= 1
+
+    def _booked(self) -> list:
+        """Circuits, shots, seconds on all ledgers, in whatever scope."""
+        totals = [ledger.total() for ledger in self.ledgers]
+        return [sum(getattr(total, name) for total in totals) for name in ("circuits", "shots", "seconds")]
