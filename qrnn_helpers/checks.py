@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["GATE_LIMIT", "MEMORY_LIMIT", "check_bytes", "check_gates"]
-
 
 def shown(value: object, most: int = 200) -> str:
     """`repr(value)` for a message: shortened, and never failing."""

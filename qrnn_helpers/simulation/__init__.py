@@ -4,7 +4,8 @@ from .channel import advance, evolve
 from .contraction import MOVE
 from .fusion import clusters, fuse
 from .heisenberg import OneStep, along, joint_moments
-from .program import StepProgram, ground, kraus_operators, replaced_operators
+from .operators import ground, kraus_operators, replaced_operators
+from .program import StepProgram
 from .trajectories import outcomes
 
 __all__ = [

@@ -1,7 +1,7 @@
 """Long work done once and stored: pure functions of a name and of settings, a JSON file each.
 
 A chapter that needs what no notebook can compute in a minute lists its `Job`s in a module of its own
-and ends it with ``main(JOBS, "python -m qrnn_helpers.<module>")``, after importing itself under its own
+and ends it with ``main(JOBS, "python -m ...")``, after importing itself under its own
 name, so that other processes find the work:
 
     ... run [NAME ...]    do what is missing; stop and start again at will

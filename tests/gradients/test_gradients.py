@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import A, B, Exponential, gradient, problem, sandwiched
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate, Parameter
 from qiskit.circuit.library import PhaseGate, RXGate, RXXGate, RYGate
-from reference import random_angles, random_state, registers, step_circuits
+from reference import random_state, registers, step_circuits
 
 from qrnn_helpers import ExactBackend, ShotBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
@@ -17,25 +18,6 @@ from qrnn_helpers.models import QuantumRecurrentLayer
 from qrnn_helpers.simulation import StepProgram
 
 ATOL = 1e-9
-
-
-def gradient(step, angles, weights, *, state=None, **options) -> torch.Tensor:
-    """d/d angles of sum(weights * probabilities)."""
-    angles = angles.detach().clone().requires_grad_()
-    probabilities, _ = QuantumRecurrentLayer(step, **options)(angles, state)
-    (probabilities * weights).sum().backward()
-    return angles.grad
-
-
-def random_weights(step, batch, time, seed=0) -> torch.Tensor:
-    """A random linear readout (batch, time, 2**readout)."""
-    size = 2 ** next(r.size for r in step.qregs if r.name == "readout")
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn((batch, time, size), generator=generator, dtype=torch.float64)
-
-
-def problem(step, batch, time, seed=0):
-    return step, random_angles(step, batch, time, seed), random_weights(step, batch, time, seed + 1)
 
 
 def shift_is_exact(step, batch=2, time=3, seed=0, state=None) -> None:
@@ -102,27 +84,6 @@ def test_slopes_by_hand():
         torch.testing.assert_close(found, torch.cat([slope, slope / 2], -1))
 
 
-class Exponential(Gate):
-    """exp(-i theta diag(frequencies)), known to Qiskit by its matrix alone."""
-
-    def __init__(self, theta, frequencies, name="exponential"):
-        super().__init__(name, int(np.log2(len(frequencies))), [theta])
-        self.frequencies = np.array(frequencies)
-
-    def __array__(self, dtype=None, copy=None):
-        return np.diag(np.exp(-1j * float(self.params[0]) * self.frequencies)).astype(complex)
-
-
-def sandwiched(*gates: Gate) -> QuantumCircuit:
-    """Each gate on its first qubits, between Hadamards, with something to measure."""
-    step = QuantumCircuit(*registers(2, 1, False))
-    for gate in gates:
-        step.h(range(3))
-        step.append(gate, range(gate.num_qubits))
-    step.h(range(3))
-    return step
-
-
 def sub_circuit(a: Parameter, b: Parameter) -> Gate:
     inner = QuantumCircuit(2, name="inner")
     inner.rx(a, 0)
@@ -131,9 +92,6 @@ def sub_circuit(a: Parameter, b: Parameter) -> Gate:
     outer.append(inner.to_gate(), [1, 0])
     outer.ry(b, 0)
     return outer.to_gate()
-
-
-A, B = Parameter("a"), Parameter("b")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from problems import interleaved
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter, Qubit
 from qiskit.quantum_info import Operator
@@ -167,13 +168,6 @@ def test_a_long_unrolled_phase_is_that_of_its_steps():
     found = circuit.assign_parameters(values.ravel()).global_phase
     wanted = sum(step.assign_parameters(row).global_phase for row in values)
     assert np.exp(1j * found) == pytest.approx(np.exp(1j * wanted))
-
-
-def interleaved() -> QuantumCircuit:
-    """Four loose qubits; memory is numbers 3 and 1, readout 0 and 2."""
-    q = [Qubit() for _ in range(4)]
-    memory = QuantumRegister(bits=[q[3], q[1]], name="memory")
-    return QuantumCircuit(q, memory, QuantumRegister(bits=[q[0], q[2]], name="readout"))
 
 
 # ---------------------------------------------------------------- what is refused

@@ -19,19 +19,15 @@ from qrnn_helpers import (
     ParameterShift,
     RandomCoordinate,
     ShotBackend,
-    backends,
-    estimators,
-    limits,
-    moments,
-    shots,
-)  # fmt: skip
-from qrnn_helpers.backends import Circuits, MomentBackend
+    checks,
+)
+from qrnn_helpers.backends import Circuits, MomentBackend, exact, moments, shots
 from qrnn_helpers.backends.moments import moment_bytes
 from qrnn_helpers.checks import GATE_LIMIT, MEMORY_LIMIT
 from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
-from qrnn_helpers.gradients import live_angles
+from qrnn_helpers.gradients import base, live_angles
 from qrnn_helpers.models import QuantumRecurrentLayer
-from qrnn_helpers.simulation import StepProgram
+from qrnn_helpers.simulation import StepProgram, operators
 
 
 def wide(memory: int, readout: int, gates: int = 1) -> QuantumCircuit:
@@ -134,7 +130,7 @@ def test_the_gradient_counts():
 def test_exact_peaks_are_foreseen(step, batch, time_steps, graph, monkeypatch):
     """Whatever dominates: memory states, outcomes, small matrices."""
     foreseen, program = [], StepProgram(step)
-    monkeypatch.setattr(backends, "check_bytes", lambda name, needed, what: foreseen.append(needed))
+    monkeypatch.setattr(exact, "check_bytes", lambda name, needed, what: foreseen.append(needed))
     angles = random_angles(step, batch, time_steps, seed=1).requires_grad_(graph)
     with Peak() as peak:
         probabilities = ExactBackend().run(program, program.gate_angles(angles))[0]
@@ -165,7 +161,7 @@ def peaks(backend, time_steps: int) -> list[int]:
 @pytest.mark.parametrize("backend", [ExactBackend(), ExactBackend(torch.complex64), ShotBackend(50, seed=1)], ids=repr)
 def test_peaks_grow_no_faster_than_the_time_and_are_foreseen(backend, monkeypatch):
     foreseen = []
-    for module in (backends, shots):
+    for module in (exact, operators, shots):
         monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append((name, needed)))
     once, twice = peaks(backend, 12), peaks(backend, 24)
     assert all(two <= 2.2 * one for one, two in zip(once, twice, strict=True))
@@ -183,7 +179,7 @@ def test_the_noise_of_all_steps_together_is_drawn_in_portions_and_foreseen(
     gates = program.gate_angles(random_angles(program.step, batch, time_steps, seed=1))
     weights = torch.rand(batch, time_steps, 2**program.readout, generator=torch.Generator().manual_seed(2))
     each, found, foreseen = moment_bytes(program, time_steps, dtype), [], []
-    for module in (backends, moments):
+    for module in (exact, operators, moments):
         monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append(needed))
     for together in (1, 3, batch):
         foreseen.clear()
@@ -215,7 +211,7 @@ def test_angles_that_need_no_circuits_are_found_in_memory_linear_in_time():
 )  # fmt: skip
 def test_an_estimator_refuses_its_circuits_before_it_makes_them(estimator, batch, time_steps, monkeypatch):
     most = 3 * 2**20
-    monkeypatch.setattr(limits, "MEMORY_LIMIT", most)
+    monkeypatch.setattr(checks, "MEMORY_LIMIT", most)
     program = StepProgram(rotation_step(1, 1))
     angles = random_angles(program.step, batch, time_steps, seed=1)
     with torch.no_grad(), Peak() as peak, pytest.raises(ValueError, match=f"must need at most {most} bytes"):
@@ -234,7 +230,7 @@ def test_an_estimator_refuses_its_circuits_before_it_makes_them(estimator, batch
 )  # fmt: skip
 def test_the_peak_of_an_estimate_is_foreseen(estimator, batch, time_steps, monkeypatch):
     foreseen = []
-    for module in (backends, estimators):
+    for module in (exact, operators, base):
         monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append(needed))
     program = StepProgram(rotation_step(1, 1))
     angles = random_angles(program.step, batch, time_steps, seed=1)

@@ -10,12 +10,9 @@ from inspect import signature
 import numpy as np
 import pytest
 import torch
-from qiskit import QuantumCircuit
-from qiskit.circuit import Parameter
-from qiskit.circuit.library import PauliEvolutionGate, RXGate, RYGate
-from qiskit.quantum_info import SparsePauliOp
+from problems import by_hand
 from qiskit_aer.primitives import SamplerV2
-from reference import LEVEL, chi_square, evolve, random_angles, registers
+from reference import LEVEL, chi_square, evolve, random_angles
 
 import qrnn_helpers
 from qrnn_helpers import Autograd, GradientEstimator, QuantumRecurrentLayer, SamplerBackend, ShotBackend
@@ -27,27 +24,6 @@ COPIES = 300
 """Equal samples, each with shots and directions of its own: their mean has a standard error."""
 
 SHOTS = 100
-
-
-def by_hand() -> QuantumCircuit:
-    """Two memory and two readout qubits, seven Parameters."""
-    a, b, c, d, e, f, g = (Parameter(name) for name in "abcdefg")
-    kick = QuantumCircuit(2, name="kick", global_phase=d)
-    kick.ry(c, 0)
-    kick.cp(d * 0.5, 0, 1)
-    step = QuantumCircuit(*registers(2, 2, True))
-    for qubit in range(4):
-        step.ry(0.6 + 0.4 * qubit, qubit)
-    step.cry(a, 0, 2)
-    step.append(RXGate(b).control(2, ctrl_state=1, annotated=False), [2, 1, 3])
-    step.append(kick.to_gate().control(1, annotated=False), [3, 0, 2])
-    step.append(RYGate(e * f).control(3, annotated=True), [0, 1, 3, 2])
-    step.barrier()
-    step.append(PauliEvolutionGate(SparsePauliOp(["XX", "YY"]), g).control(1, annotated=True), [2, 0, 3])
-    step.mcp(a - g, [0, 2], 1)
-    for qubit in range(4):
-        step.rx(0.5 - 0.3 * qubit, qubit)
-    return step
 
 
 STEP = by_hand()

@@ -8,11 +8,10 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from problems import by_hand, interleaved
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from reference import Peak, evolve, random_angles, random_state, registers, step_circuits
-from test_any_circuit import by_hand
-from test_circuits import interleaved
 
 from qrnn_helpers import ShotBackend
 from qrnn_helpers.backends import ExactBackend

@@ -9,10 +9,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import A, Exponential, gradient, problem, sandwiched
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from reference import chi_square, random_angles, random_state, registers, shot_variance, step_circuits
-from test_gradients import A, Exponential, gradient, problem, sandwiched
 
 from qrnn_helpers import (
     SPSA,
