@@ -9,17 +9,9 @@ from qiskit import QuantumCircuit
 from torch import nn
 
 from ..backends import Backend
-from ..checks import (
-    check_bytes,
-    check_dtype,
-    check_instance,
-    check_integer,
-    check_tensor,
-    shown,
-    torch_generator,
-    usable,
-)
+from ..checks import check_bytes, check_dtype, check_instance, check_integer, shown, torch_generator
 from ..gradients import GradientEstimator
+from .base import check_input, linear
 from .layer import QuantumRecurrentLayer
 
 __all__ = ["QRNN"]
@@ -33,6 +25,7 @@ class QRNN(nn.Module):
     The encoder's weights start uniform within +-sqrt(3 / input_size) / 2 (inputs of unit variance move
     an angle by about half a radian), its biases uniform on the circle, the decoder as torch's Linear.
     ``seed`` is an int, a torch generator or None; ``dtype`` torch's default unless given.
+    ``features(x)`` are the probabilities p that the decoder reads, (batch, time, 2**readout).
     """
 
     def __init__(
@@ -53,34 +46,28 @@ class QRNN(nn.Module):
         check_instance("skip", skip, bool, "True or False")
         self.layer = QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
         dtype = check_dtype(dtype)
-        program = self.layer.program
-        if not program.parameters:
+        angles = len(self.layer.program.parameters)
+        outcomes = 2**self.layer.program.readout
+        if not angles:
             raise ValueError("step must have at least one Parameter for the encoder to set; got none")
-        weights = (input_size + 1) * len(program.parameters) + (2**program.readout + 1 + input_size) * output_size
+        weights = (input_size + 1) * angles + (outcomes + 1 + input_size) * output_size
         check_bytes("weights", 8 * weights, f"input_size={shown(input_size)}, output_size={shown(output_size)}")
         generator = torch_generator(seed)
-        reach = math.sqrt(3 / input_size) / 2
-        self.encoder = linear(input_size, len(program.parameters), reach, math.pi, dtype, generator)
-        bound = 2 ** (-program.readout / 2)
-        self.decoder = linear(2**program.readout, output_size, bound, bound, dtype, generator)
+        self.encoder = linear(input_size, angles, math.sqrt(3 / input_size) / 2, math.pi, dtype, generator)
+        self.decoder = linear(outcomes, output_size, outcomes**-0.5, outcomes**-0.5, dtype, generator)
         self.skip = linear(input_size, output_size, 0.0, 0.0, dtype, generator) if skip else None
 
     def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        check_tensor("x", x, ("batch", "time", self.encoder.in_features))
-        if x.dtype != self.encoder.weight.dtype:
-            raise TypeError(f"x must have the weights' dtype {self.encoder.weight.dtype}; got {x.dtype}")
-        x = usable(x)
+        x = self._checked(x)
         probabilities, state = self.layer(self.encoder(x), state)
         y = self.decoder(probabilities)
-        return (y if self.skip is None else y + self.skip(x)), state
+        if self.skip is not None:
+            y = y + self.skip(x)
+        return y, state
 
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the decoder reads, from |0...0>: each step's probabilities, (batch, time, 2**readout)."""
+        return self.layer(self.encoder(self._checked(x)))[0]
 
-def linear(
-    inputs: int, outputs: int, weight: float, bias: float, dtype: torch.dtype, generator: torch.Generator
-) -> nn.Linear:
-    """A linear layer, uniform within +-weight and +-bias, that leaves torch's global generator alone."""
-    with torch.inference_mode(False):  # weights of a model that is made in that mode may be trained, too
-        layer = nn.utils.skip_init(nn.Linear, inputs, outputs, dtype=dtype, device="cpu")
-        nn.init.uniform_(layer.weight, -weight, weight, generator=generator)
-        nn.init.uniform_(layer.bias, -bias, bias, generator=generator)
-    return layer
+    def _checked(self, x: torch.Tensor) -> torch.Tensor:
+        return check_input("x", x, ("batch", "time", self.encoder.in_features), self.encoder.weight)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..checks import check_bytes, check_dtype, check_integer, check_tensor, shown, torch_generator, usable
+from ..checks import check_bytes, check_dtype, check_integer, shown, torch_generator
+from .base import check_input
 
 __all__ = ["GRU", "RNN"]
 
@@ -13,7 +14,8 @@ __all__ = ["GRU", "RNN"]
 class _Recurrent(nn.Module):
     """A recurrent network of torch between the data and a linear readout, weights from a generator of its own."""
 
-    kind: type[nn.RNNBase]
+    cell_type: type[nn.RNNBase]
+    cell_name: str
     gates: int
     """Blocks of ``hidden`` rows in the weights."""
 
@@ -27,43 +29,60 @@ class _Recurrent(nn.Module):
         seed: int | torch.Generator | None = None,
     ):
         super().__init__()
-        sizes = {"input_size": input_size, "output_size": output_size, "hidden": hidden}
-        input_size, output_size, hidden = (check_integer(name, size, minimum=1) for name, size in sizes.items())
+        input_size = check_integer("input_size", input_size, minimum=1)
+        output_size = check_integer("output_size", output_size, minimum=1)
+        hidden = check_integer("hidden", hidden, minimum=1)
         dtype = check_dtype(dtype)
-        words = ", ".join(f"{name}={shown(size)}" for name, size in sizes.items())
-        check_bytes("weights", 8 * hidden * (self.gates * (input_size + hidden + 2) + output_size), words)
+        self._check_size(input_size, output_size, hidden)
         generator = torch_generator(seed)
         with torch.inference_mode(False):
-            # Made without memory and then emptied: torch's own start would draw from the global generator.
-            cell = self.kind(input_size, hidden, batch_first=True, dtype=dtype, device="meta").to_empty(device="cpu")
-            self.add_module(self.kind.__name__.lower(), cell)
+            self.add_module(self.cell_name, self._empty_cell(input_size, hidden, dtype))
             self.decoder = nn.utils.skip_init(nn.Linear, hidden, output_size, dtype=dtype, device="cpu")
             for weight in self.parameters():
                 nn.init.uniform_(weight, -(hidden**-0.5), hidden**-0.5, generator=generator)
 
+    def _check_size(self, input_size: int, output_size: int, hidden: int) -> None:
+        cell = self.gates * (input_size + hidden + 2)
+        words = f"input_size={shown(input_size)}, output_size={shown(output_size)}, hidden={shown(hidden)}"
+        check_bytes("weights", 8 * hidden * (cell + output_size), words)
+
+    def _empty_cell(self, input_size: int, hidden: int, dtype: torch.dtype) -> nn.Module:
+        """Made without memory and then emptied: torch's own start would draw from the global generator."""
+        cell = self.cell_type(input_size, hidden, batch_first=True, dtype=dtype, device="meta")
+        return cell.to_empty(device="cpu")
+
     def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        cell = self.get_submodule(self.kind.__name__.lower())
-        check_tensor("x", x, ("batch", "time", cell.input_size))
+        features, state = self._run(x, state)
+        return self.decoder(features), state
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """What the decoder reads, from a state of zeros: h_t at every step, (batch, time, hidden)."""
+        return self._run(x, None)[0]
+
+    def _run(self, x: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        cell = self.get_submodule(self.cell_name)
+        weight = self.decoder.weight
+        x = check_input("x", x, ("batch", "time", cell.input_size), weight)
         if state is not None:
-            check_tensor("state", state, (1, len(x), cell.hidden_size))
-        for name, value in {"x": x, "state": x if state is None else state}.items():
-            if value.dtype != self.decoder.weight.dtype:
-                raise TypeError(f"{name} must have the weights' dtype {self.decoder.weight.dtype}; got {value.dtype}")
-        hidden, state = cell(usable(x), None if state is None else usable(state))
-        return self.decoder(hidden), state
+            state = check_input("state", state, (1, len(x), cell.hidden_size), weight)
+        return cell(x, state)
 
 
 class GRU(_Recurrent):
     """A gated recurrent unit between the data and a linear readout: ``forward(x, state=None) -> (y, state)``.
 
     Shapes as for `QRNN`.  All weights start uniform within +-1/sqrt(hidden), torch's own rule, from a
-    generator of their own.
+    generator of their own.  ``features(x)`` are what the readout reads, (batch, time, hidden).
     """
 
-    kind, gates = nn.GRU, 3
+    cell_type = nn.GRU
+    cell_name = "gru"
+    gates = 3
 
 
 class RNN(_Recurrent):
     """A plain recurrent network, h_t = tanh(W h_t-1 + V x_t + b), otherwise as `GRU`."""
 
-    kind, gates = nn.RNN, 1
+    cell_type = nn.RNN
+    cell_name = "rnn"
+    gates = 1

@@ -77,16 +77,14 @@ def lyapunov_time() -> float:
 class Network(nn.Module):
     """A recurrent network of features and a linear readout of the features and the inputs: x -> (y, state)."""
 
-    def __init__(self, body: nn.Module, features: int, inputs: int):
+    def __init__(self, body: QRNN | GRU | RNN, features: int, inputs: int):
         super().__init__()
         real = {"dtype": torch.float64, "device": "cpu"}
         self.body, self.readout = body, nn.utils.skip_init(nn.Linear, features + inputs, inputs, **real)
         nn.init.zeros_(self.readout.weight), nn.init.zeros_(self.readout.bias)  # to be fitted: nothing to draw
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        if isinstance(self.body, QRNN):
-            return self.body.layer(self.body.encoder(x))[0]
-        return self.body.get_submodule(self.body.kind.__name__.lower())(x)[0]
+        return self.body.features(x)
 
     def inner(self) -> list[torch.Tensor]:
         """The weights in front of the features."""

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from qrnn_helpers import ExactBackend, SamplerBackend, ShotBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step
 from qrnn_helpers.gradients import SPSA, Autograd, ParameterShift
-from qrnn_helpers.models import QRNN, QuantumRecurrentLayer
+from qrnn_helpers.models import GRU, QRNN, RNN, QuantumRecurrentLayer
 
 STEP = rotation_step(1, 1)
 GENERATORS = "layer._extra_state"
@@ -66,6 +66,28 @@ def test_gradcheck_for_weights_and_inputs(step, estimator):
 
     x = series(2, 2).requires_grad_()
     assert torch.autograd.gradcheck(run, (x, *weights))
+
+
+@pytest.mark.parametrize(
+    "model", [network(skip=True), GRU(3, 2, 5, dtype=torch.float64), RNN(3, 2, 5, dtype=torch.float64)]
+)
+def test_features_are_what_the_decoder_reads(model):
+    x = series()
+    features = model.features(x)
+    assert features.shape == (2, 4, model.decoder.in_features) and features.requires_grad
+    y = model.decoder(features)
+    if isinstance(model, QRNN):
+        y = y + model.skip(x)
+        torch.testing.assert_close(features.sum(-1), torch.ones(2, 4, dtype=torch.float64))
+    assert torch.equal(y, model(x)[0])
+
+
+@pytest.mark.parametrize("model", [network(), GRU(3, 2, 5, dtype=torch.float64)])
+def test_features_refuse_what_forward_refuses(model):
+    with pytest.raises(ValueError, match=r"x must have shape \(batch, time, 3\)"):
+        model.features(series(size=4))
+    with pytest.raises(TypeError, match="x must have the weights' dtype torch.float64; got torch.float32"):
+        model.features(series().float())
 
 
 def test_gradcheck_through_the_state():
