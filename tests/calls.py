@@ -224,7 +224,7 @@ def fine_part(name: str) -> Callable:
     """The check of a part of a data set of snapshots, with what lies between them."""
 
     def check(given, field) -> None:
-        sizes = data.SETS[name].split
+        sizes = data.DATASETS[name].split
         trajectories = sum(sizes.values()) if given["split"] is None else sizes[given["split"]]
         assert field.sizes["trajectory"] == trajectories and field.attrs["dt"] == float(given["dt"])
         assert np.isfinite(field).all()

@@ -1,6 +1,15 @@
 """The chaotic systems: equations, solvers, exponents and the stored data sets."""
 
-from .datasets import ks2d22, ks22, ks22_long, lorenz_series
+from .datasets import (
+    DATASETS,
+    check_dataset,
+    ks2d22,
+    ks22,
+    ks22_long,
+    lorenz_series,
+    make_dataset,
+    write_dataset,
+)
 from .etdrk import etdrk4
 from .flow import Flow, sample
 from .ks_1d import KS1D, ks1d
@@ -9,11 +18,13 @@ from .lorenz63 import Lorenz, lorenz
 from .lyapunov import as_dataset, kaplan_yorke, lyapunov_exponents
 
 __all__ = [
+    "DATASETS",
     "Flow",
     "KS1D",
     "KS2D",
     "Lorenz",
     "as_dataset",
+    "check_dataset",
     "etdrk4",
     "kaplan_yorke",
     "ks1d",
@@ -24,6 +35,8 @@ __all__ = [
     "lorenz",
     "lorenz_series",
     "lyapunov_exponents",
+    "make_dataset",
     "sample",
     "symmetrised",
+    "write_dataset",
 ]

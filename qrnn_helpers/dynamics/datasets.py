@@ -7,15 +7,10 @@ checksum is the committed one.
 Long trajectories are stored as snapshots in single precision, so far apart in time as chaos lets
 rounding stay small; what lies between two of them is integrated anew from the first. Where the
 next one takes over, the field jumps by about 1e-6.
-
-    python -m qrnn_helpers.dynamics.datasets                 check the stored files against their equations
-    python -m qrnn_helpers.dynamics.datasets --write NAME    make one anew (other stored results
-                                                             then lose the data that they rest on)
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,18 +28,17 @@ from .lorenz63 import Lorenz, lorenz
 
 FOLDER = DATA
 
-COMMAND = "python -m qrnn_helpers.data"
-
 
 @dataclass(frozen=True)
-class Stored:
-    """A stored file: how it is made, how many trajectories go to each part, and how far a sample may be from
-    where the equation takes the one before it."""
+class DataSet:
+    """How a stored file is made, and what holds for it."""
 
-    make: Callable[[], xr.DataArray]
+    fields: Callable[[], xr.DataArray]
     flow: Callable[[], Flow]
     tolerance: float
+    """How far a sample may be from where the equation takes the one before it."""
     split: dict[str, int] | None = None
+    """How many trajectories go to each part."""
 
 
 def ks22(split: str | None = None) -> xr.DataArray:
@@ -84,17 +78,41 @@ def lorenz_series() -> xr.DataArray:
 
 def stored(name: str, split: str | None = None) -> xr.DataArray:
     """A stored file's content, or a part of its trajectories, if its checksum is the committed one."""
-    parts = SETS[name].split
+    parts = DATASETS[name].split
     if split is not None and not (isinstance(split, str) and split in parts):
         raise ValueError(f"split must be one of {', '.join(parts)} or None; got {shown(split)}")
     path = _path(name)
     if not path.is_file():
-        words = f"it comes with a clone of the book; `{COMMAND} --write {name}` makes one"
-        raise FileNotFoundError(f"{path} is missing: {words}")
+        raise FileNotFoundError(f"{path} is missing: it comes with a clone of the book")
     fields = load_listed(path)
-    if fields.attrs.get("recipe") != _recipe(name):
-        raise ValueError(f"{path} must be made by {_recipe(name)}; got {shown(fields.attrs.get('recipe'))}")
+    fields.attrs.pop("recipe", None)  # older files name a command that is gone
     return fields if split is None else fields[fields["split"].values == split]
+
+
+def make_dataset(name: str) -> xr.DataArray:
+    """A data set made anew: whole trajectories go to each part, never pieces of one."""
+    dataset = DATASETS[name]
+    fields = dataset.fields()
+    if dataset.split is None:
+        return fields
+    parts = np.repeat(list(dataset.split), list(dataset.split.values()))
+    return fields.assign_coords(split=("trajectory", parts))
+
+
+def write_dataset(name: str) -> None:
+    """Make a data set anew and store it; other stored results then lose the data that they rest on."""
+    FOLDER.mkdir(exist_ok=True)
+    save(make_dataset(name), _path(name))
+    add_to_manifest(_path(name))
+
+
+def check_dataset(name: str) -> float:
+    """How far a stored file is from its equation (`largest_residual`); beyond its tolerance raises ValueError."""
+    residual = largest_residual(name, stored(name))
+    tolerance = DATASETS[name].tolerance
+    if residual > tolerance:
+        raise ValueError(f"{_path(name)} must solve its equation to {tolerance:.1e}; got a residual of {residual:.1e}")
+    return residual
 
 
 def between(snapshots: xr.DataArray, dt: float, flow: Flow) -> xr.DataArray:
@@ -120,34 +138,15 @@ def largest_residual(name: str, fields: xr.DataArray) -> float:
     A sampling interval is too short for chaos to matter: on any processor this is rounding error
     if the fields solve the equation, and O(1) if not.
     """
-    flow, values = SETS[name].flow(), fields.values.astype(float)
+    flow = DATASETS[name].flow()
+    values = fields.values.astype(float)
     before = values[:, :-1].reshape(-1, *values.shape[2:])
     stride = whole_multiple("dt", fields.attrs["dt"], flow.step)
     made = _resampled(sample(flow, _resampled(before, flow.shape), stride, 1, 1), values.shape[2:])[:, 0]
     return float(np.abs(made - values[:, 1:].reshape(before.shape)).max())
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Check the stored data sets, or make one anew."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="The stored data sets.")
-    parser.add_argument("--write", nargs="?", const="ks22", choices=list(SETS), help="the data set to make anew")
-    new = parser.parse_args(arguments).write
-    if new:
-        FOLDER.mkdir(exist_ok=True)
-        save(labelled(new), _path(new))
-        add_to_manifest(_path(new))
-    for name in [new] if new else SETS:
-        residual = largest_residual(name, stored(name))
-        print(f"{_path(name)}: checksum as committed, largest residual {residual:.1e}")
-        if residual > SETS[name].tolerance:
-            raise SystemExit(f"{_path(name)} does not solve the equation with its recipe")
-
-
-def _make_ks22_long() -> xr.DataArray:
-    return ks1d(22.0, 64, dt=10.0, steps=201, transient=500.0, trajectories=17, seed=24).astype(np.float32)
-
-
-def _make_ks2d22() -> xr.DataArray:
+def _snapshots_ks2d22() -> xr.DataArray:
     """Snapshots on 24 x 24 points: all waves that dealiasing keeps of 36 x 36."""
     fields = ks2d(22.0, 36, dt=5.0, steps=61, transient=200.0, trajectories=12, seed=23)
     coarse = fields[:, :, :24, :24].drop_vars("mean_drift")
@@ -164,35 +163,33 @@ def _resampled(fields: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return fields
 
 
-def labelled(name: str) -> xr.DataArray:
-    """The recipe of a file: whole trajectories go to each part, never pieces of one."""
-    fields = SETS[name].make()
-    fields.attrs["recipe"] = _recipe(name)
-    if SETS[name].split is None:
-        return fields
-    names = np.repeat(list(SETS[name].split), list(SETS[name].split.values()))
-    return fields.assign_coords(split=("trajectory", names))
-
-
-def _recipe(name: str) -> str:
-    """The command that makes a file, which it holds itself."""
-    return f"{COMMAND} --write" + f" {name}" * (name != "ks22")
-
-
 def _path(name: str) -> Path:
     return FOLDER / f"{name}.nc"
 
 
-SETS = {
-    "ks22": Stored(
+DATASETS = {
+    "ks22": DataSet(
         lambda: ks1d(22.0, 64, dt=1.0, steps=300, transient=500.0, trajectories=14, seed=22),
-        lambda: KS1D(22.0, 64), 1e-9, {"train": 8, "validation": 2, "test": 4},
+        lambda: KS1D(22.0, 64),
+        tolerance=1e-9,
+        split={"train": 8, "validation": 2, "test": 4},
     ),
-    "ks22_long": Stored(_make_ks22_long, lambda: KS1D(22.0, 64), 1e-4, {"train": 8, "validation": 3, "test": 6}),
-    "ks2d22": Stored(_make_ks2d22, lambda: KS2D(22.0, 36), 1e-4, {"train": 6, "validation": 2, "test": 4}),
-    "lorenz": Stored(lambda: lorenz(dt=0.01, steps=9900, transient=50.0, seed=1), Lorenz, 1e-9),
-}  # fmt: skip
+    "ks22_long": DataSet(
+        lambda: ks1d(22.0, 64, dt=10.0, steps=201, transient=500.0, trajectories=17, seed=24).astype(np.float32),
+        lambda: KS1D(22.0, 64),
+        tolerance=1e-4,
+        split={"train": 8, "validation": 3, "test": 6},
+    ),
+    "ks2d22": DataSet(
+        _snapshots_ks2d22,
+        lambda: KS2D(22.0, 36),
+        tolerance=1e-4,
+        split={"train": 6, "validation": 2, "test": 4},
+    ),
+    "lorenz": DataSet(
+        lambda: lorenz(dt=0.01, steps=9900, transient=50.0, seed=1),
+        Lorenz,
+        tolerance=1e-9,
+    ),
+}
 """The stored files by name."""
-
-if __name__ == "__main__":
-    main()

@@ -22,8 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from qrnn_helpers import KS1D, KS2D, QRNN, SPSA, ShotBackend, SPSAOptimizer, ks2d, ks2d22, ks22_long, rotation_step
-from qrnn_helpers.dynamics import datasets as data
+from qrnn_helpers import QRNN, SPSA, ShotBackend, SPSAOptimizer, rotation_step
 from qrnn_helpers.dynamics import ks1d
 from qrnn_helpers.storage import fields as storage_fields
 from qrnn_helpers.storage import files as storage_files
@@ -705,78 +704,3 @@ def test_interrupted_training_ends_as_if_it_had_not_been(method, tmp_path):
     wanted = go_on(*whole, 6)
     assert go_on(*second, 6) == wanted
     assert go_on(*session(method, 70), 6) != wanted
-
-
-# --- the committed data set ---------------------------------------------------------------
-
-
-PARTED = {name: known for name, known in data.SETS.items() if known.split}
-
-
-@pytest.mark.parametrize("name", PARTED)
-def test_parts_of_a_data_set_do_not_overlap(name):
-    split = PARTED[name].split
-    parts = {part: set(data.stored(name, part)["trajectory"].values.tolist()) for part in split}
-    assert {part: len(numbers) for part, numbers in parts.items()} == split
-    assert len(set.union(*parts.values())) == sum(split.values()) == data.stored(name).sizes["trajectory"]
-    with pytest.raises(ValueError, match="split must be one of train, validation, test"):
-        data.stored(name, "training")
-
-
-@pytest.mark.parametrize("name", data.SETS)
-def test_a_data_set_solves_its_equation(name):
-    """Each stored sample follows from the one before it, on any processor."""
-    assert data.largest_residual(name, data.stored(name)) < data.SETS[name].tolerance
-
-
-@pytest.mark.parametrize("name", data.SETS)
-def test_a_data_set_is_made_by_its_recipe(name):
-    """Chaos forbids equal bytes on another processor: attributes and statistics are compared."""
-    fields, made = data.stored(name), data.labelled(name)
-    assert made.attrs == fields.attrs
-    assert made.shape == fields.shape and made.dtype == fields.dtype
-    assert made.coords.keys() == fields.coords.keys()
-    pieces = [f.values.reshape(4 if f.sizes["trajectory"] == 1 else len(f), -1) for f in (made, fields)]
-    energy = [(piece.astype(float) ** 2).mean(axis=1) / 2 for piece in pieces]
-    error = np.hypot(*(e.std(ddof=1) / np.sqrt(len(e)) for e in energy))
-    assert abs(energy[0].mean() - energy[1].mean()) < 4 * error
-    assert (data.FOLDER / f"{name}.nc").stat().st_size < 3e6
-
-
-@pytest.mark.parametrize(("read", "flow", "dt"), [(ks22_long, KS1D(22.0, 64), 2.5), (ks2d22, KS2D(22.0, 36), 2.5)])
-def test_what_lies_between_snapshots_is_the_solution(read, flow, dt):
-    """Snapshots come back as stored; the others follow from the sample before, by the integrator's own steps."""
-    name = read.__name__
-    snapshots, fields = data.stored(name, "validation"), read("validation", dt=dt)
-    every = round(snapshots.attrs["dt"] / dt)
-    np.testing.assert_allclose(fields[:, ::every], snapshots, atol=1e-6)
-    assert data.largest_residual(name, fields) < data.SETS[name].tolerance
-    assert np.array_equal(fields["time"][::every], snapshots["time"]) and fields.attrs["dt"] == dt
-    with pytest.raises(ValueError, match="dt must divide"):
-        read("validation", dt=3.0)
-
-
-def test_24_points_hold_what_36_have():
-    fields = ks2d(22.0, 36, dt=1.0, steps=1, transient=200.0).values
-    there = data._resampled(data._resampled(fields, (24, 24)), (36, 36))
-    np.testing.assert_allclose(there, fields, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", data.SETS)
-def test_a_damaged_data_set_is_refused(name, tmp_path, monkeypatch):
-    for file in (f"{name}.nc", "CHECKSUMS.sha256"):
-        (tmp_path / file).write_bytes((data.FOLDER / file).read_bytes())
-    monkeypatch.setattr(data, "FOLDER", tmp_path)
-    data.stored(name)
-    path = tmp_path / f"{name}.nc"
-    content = path.read_bytes()
-    path.write_bytes(flipped(content, len(content) // 2))
-    with pytest.raises(ValueError, match=rf"{name}\.nc is damaged"):
-        data.stored(name)
-    save(xr.DataArray([1.0]), path)  # another array, and listed
-    storage_files.add_to_manifest(path)
-    with pytest.raises(ValueError, match=rf"{name}\.nc must be made by python -m qrnn_helpers.data --write"):
-        data.stored(name)
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=rf"{name}\.nc is missing"):
-        data.stored(name)
