@@ -59,13 +59,14 @@ notebooks: env  ## execute the notebooks again and store their outputs (NOTEBOOK
 	@$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1200 \
 	  --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 
-lint: env  ## check the style of code and notebooks
+lint: env  ## check format and style of code and notebooks, and the package's types
 	@$(PY) -m ruff format --check .
 	@$(PY) -m ruff check .
+	@$(PY) -m mypy
 
 lock: env $(BENCH)  ## write requirements.lock anew from what is installed
 	@{ head -2 requirements.lock; grep ';' requirements.lock; $(PY) -m pip freeze --all --exclude-editable \
 	  | grep -v -i -E '^pip==' | sed 's/+cpu$$//'; } > .lock.tmp && mv .lock.tmp requirements.lock
 
 clean:  ## remove what was built (not .venv)
-	rm -rf book/_build build *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf book/_build build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .benchmarks
