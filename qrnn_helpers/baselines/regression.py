@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from ..checks import check_bytes
 from ..tasks import Fitted, Task
+from ..training import ridge_readout
 
 __all__ = ["lagged", "linear", "nvar", "persistence", "quadratic", "ridge"]
 
@@ -44,15 +43,17 @@ def nvar(task: Task, seed: int = 0, *, lags: int, penalty: float) -> Fitted:
 def ridge(task: Task, features: Features, penalty: float, sees: str) -> Fitted:
     """The readout y = W f(x) + w that minimises mean |error|^2 + penalty |W|^2, features of unit variance."""
     x, y = task.train
-    check_bytes("task", 8 * len(x) * x.shape[1] * features(x[:1]).shape[-1], f"{len(x)} training windows")
-    rows = features(x)[:, task.lags - 1 :].flatten(0, 1).numpy()
-    target = y[:, task.lags - 1 :].flatten(0, 1).numpy()
-    shift, unit = rows.mean(axis=0), rows.std(axis=0)
-    unit = np.where(unit > 1e-12 * np.abs(rows).max(), unit, 1.0)
-    weights, mean = _solve((rows - shift) / unit, target, penalty), target.mean(axis=0)
-    weights = weights / unit[:, None]
-    weights, offset = torch.from_numpy(weights), torch.from_numpy(mean - shift @ weights)
-    return Fitted(lambda x: features(x) @ weights + offset, weights.numel() + offset.numel(), sees)
+    count = features(x[:1]).shape[-1]
+    check_bytes("task", 8 * len(x) * x.shape[1] * count, f"{len(x)} training windows")
+    scored = slice(task.lags - 1, None)
+    rows = features(x)[:, scored].flatten(0, 1)
+    target = y[:, scored].flatten(0, 1)
+    weights, offset = ridge_readout(rows, target, penalty, correction=0)
+
+    def predict(x: torch.Tensor) -> torch.Tensor:
+        return features(x) @ weights.T + offset
+
+    return Fitted(predict, weights.numel() + offset.numel(), sees)
 
 
 def lagged(x: torch.Tensor, lags: int) -> torch.Tensor:
@@ -69,17 +70,6 @@ def quadratic(features: torch.Tensor) -> torch.Tensor:
     count = features.shape[-1]
     i, j = torch.triu_indices(count, count, dtype=torch.int64, device=features.device)
     return torch.cat([features, features[..., i] * features[..., j]], dim=-1)
-
-
-def _solve(rows: np.ndarray, target: np.ndarray, penalty: float) -> np.ndarray:
-    """Weights of ridge regression on centred features, by the normal equations."""
-    gram = rows.T @ rows / len(rows)
-    gram.flat[:: len(gram) + 1] += penalty
-    right = rows.T @ (target - target.mean(axis=0)) / len(rows)
-    try:
-        return cho_solve(cho_factor(gram, overwrite_a=True), right)
-    except LinAlgError as error:
-        raise ValueError(f"penalty must be larger for these features; got {penalty:g}: {error}") from error
 
 
 def _span(task: Task, lags: int) -> str:

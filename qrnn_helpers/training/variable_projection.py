@@ -9,9 +9,10 @@ import torch
 from ..checks import check_instance, check_integer, check_real, torch_generator
 from ..tasks import Task
 from .budget import cosine
+from .ridge import ridge_from_moments
 from .rollout import check_answer, check_finite, normal_like
 
-__all__ = ["ridge_readout", "train_features", "whitening"]
+__all__ = ["train_features", "whitening"]
 
 
 FORGET = 0.02
@@ -51,22 +52,12 @@ def train_features(
         if k < 0:
             continue
         optimizer.param_groups[0]["lr"] = rate * cosine(k / updates)
-        loss = (seen @ _readout(*moments, penalty) - target).square().mean()
+        loss = (seen @ ridge_from_moments(*moments, penalty) - target).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(check_finite(loss))
     return losses
-
-
-def ridge_readout(rows: torch.Tensor, target: torch.Tensor, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (outputs, k) and offsets (outputs,) of ridge regression on features (n, k) brought to unit variance."""
-    mean, size = rows.mean(0), rows.std(0)
-    size = torch.where(size > 1e-12 * rows.abs().max(), size, 1.0)
-    scaled, middle = (rows - mean) / size, target.mean(0)
-    gram = scaled.T @ scaled / len(rows) + penalty * torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
-    weights = torch.linalg.solve(gram, scaled.T @ (target - middle) / len(rows)) / size[:, None]
-    return weights.T, middle - mean @ weights
 
 
 def whitening(features: torch.Tensor, penalty: float = 1e-9) -> torch.Tensor:
@@ -88,10 +79,3 @@ def _updated(moments: tuple | None, rows: torch.Tensor, target: torch.Tensor) ->
     """Running means of F^T F and F^T y."""
     new = rows.T @ rows / len(rows), rows.T @ target / len(rows)
     return new if moments is None else tuple(torch.lerp(old, each, FORGET) for old, each in zip(moments, new))
-
-
-def _readout(gram: torch.Tensor, right: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Ridge regression for features of unit mean square."""
-    size = gram.diagonal().clamp_min(1e-12 * gram.diagonal().max()).sqrt()
-    scaled = gram / size / size[:, None] + penalty * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return torch.linalg.solve(scaled, right / size[:, None]) / size[:, None]
