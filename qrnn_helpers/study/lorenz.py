@@ -16,24 +16,21 @@ from functools import cache
 
 import numpy as np
 import torch
+from qiskit import QuantumCircuit
 from torch import nn
 
-from ..backends import ExactBackend
-from ..baselines import TUNING_SEED, Rival, ridge, rivals
+from ..backends import ExactBackend, MomentBackend
+from ..baselines import TUNING_SEED, rivals, tune
 from ..circuits import rotation_step, two_way_step, without_entanglers
 from ..dynamics import lorenz_series
-from ..gradients import SPSA, FiniteDifference, GradientEstimator, ParameterShift
+from ..gradients import SPSA, FiniteDifference, ParameterShift
 from ..models import GRU, QRNN, RNN
-from ..simulation import OneStep, StepProgram, advance, ground, kraus_operators
-from ..tasks import Fitted, LorenzObserver, Pair, Predict, lorenz_observer
+from ..tasks import LorenzObserver, Pair, Predict, lorenz_observer
 from ..training import Budget, cosine, fit
 from .jobs import Job, main, state_from, state_to
 
 __all__ = [
-    "Frequencies",
     "METHODS",
-    "OneInput",
-    "Simulated",
     "built",
     "finals",
     "loaded",
@@ -46,7 +43,6 @@ __all__ = [
     "train",
     "trial_score",
     "tuning",
-    "variance",
     "windows",
 ]
 
@@ -92,6 +88,11 @@ def mean_squares(predict: Predict, pair: Pair) -> list[float]:
     return (answers - y)[:, WASHOUT:].square().mean((0, 1)).tolist()
 
 
+def scores_of(predict: Predict, test: bool) -> dict[str, list[float]]:
+    """`mean_squares` on all scored parts, the test part only where asked for."""
+    return {name: mean_squares(predict, pair) for name, pair in scored_parts(test).items()}
+
+
 def rmse_of(squares: list[float]) -> float:
     """Root mean square error over y and z together: the project's measure."""
     return float(np.sqrt(np.mean(squares)))
@@ -104,81 +105,42 @@ def nrmse_of(squares: list[float], pair: Pair) -> float:
     return float(np.sqrt(np.sum(squares) / float(spread.sum())))
 
 
-# ---------------------------------------------------------------- a fast network of one input
+# ---------------------------------------------------------------- networks
 
 
-class OneInput(nn.Module):
-    """A `QRNN` with one input x in about [0, 1]: the same weights and outputs, several times faster.
-
-    All angles are a + b x, so the Kraus operators K_r(x) are sums of waves in x with frequencies up to
-    sum |b| / 2.  They are computed at ``nodes`` Chebyshev points and interpolated, by the barycentric formula
-    (Berrut & Trefethen, SIAM Rev. 46 (2004) 501); the error falls faster than exponentially in ``nodes``.
-    Only the chain of density matrices runs over all samples and steps.
-    """
-
-    def __init__(self, model: QRNN, nodes: int = 24, dtype: torch.dtype = torch.complex64):
-        super().__init__()
-        self.model, self.dtype = model, dtype
-        phases = (2 * np.arange(nodes) + 1) * np.pi / (2 * nodes)
-        self.nodes = torch.from_numpy(0.5 + 0.56 * np.cos(phases))
-        self.barycentric = torch.from_numpy((-1.0) ** np.arange(nodes) * np.sin(phases))
-
-    def kraus(self, x: torch.Tensor) -> torch.Tensor:
-        """Kraus operators (batch, time, R, M, M) for x (batch, time, 1)."""
-        program = self.model.layer.program
-        angles = program.gate_angles(self.model.encoder(self.nodes[:, None]))
-        known = program.isometries(angles, self.dtype)
-        shares = self.barycentric / (x - self.nodes)
-        shares = (shares / shares.sum(-1, keepdim=True)).to(self.dtype)
-        return (shares @ known.flatten(1)).unflatten(-1, known.shape[1:])
-
-    def outcomes(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Probabilities (batch, time, R) and the memory's last state."""
-        rho = ground(self.model.layer.program, len(x), self.dtype, x.device) if state is None else state
-        probabilities = []
-        for step in self.kraus(x).unbind(1):
-            outcome, rho = advance(step, rho)
-            probabilities.append(outcome)
-        return torch.stack(probabilities, 1).to(x.dtype), rho
-
-    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        probabilities, state = self.outcomes(x, state)
-        y = self.model.decoder(probabilities)
-        return (y if self.model.skip is None else y + self.model.skip(x)), state
-
-    def finer(self) -> OneInput:
-        """The same network with more nodes, for scores."""
-        return OneInput(self.model, 32)
-
-
-@torch.no_grad()
-def mixing(network: OneInput, x: torch.Tensor) -> np.ndarray:
-    """Purity tr(rho**2) of the memory after each step from the zero state, mean over windows; at least 2**-memory."""
-    program = network.model.layer.program
-    rho, purity = ground(program, len(x), network.dtype, x.device), []
-    for step in network.kraus(x).unbind(1):
-        rho = advance(step, rho)[1]
-        purity.append(float((rho @ rho).diagonal(dim1=-2, dim2=-1).sum(-1).real.mean()))
-    return np.array(purity)
-
-
-def built(model: str, *, seed: int, hidden: int = 6, skip: bool = False) -> nn.Module:
-    """The untrained network: "circuit" (4 + 4 qubits), "two-way", "bare" (without entangling gates), "gru", "rnn".
+def step_of(model: str) -> QuantumCircuit:
+    """The step circuit of "circuit" (4 + 4 qubits), "two-way", or "bare" (without entangling gates).
 
     Without entangling gates nothing leads from the memory to the readout: one memory qubit stands for four.
     """
+    if model == "bare":
+        return without_entanglers(rotation_step(1, 4))
+    return two_way_step(4, 4) if model == "two-way" else rotation_step(4, 4)
+
+
+def built(model: str, *, seed: int, hidden: int = 6, skip: bool = False) -> nn.Module:
+    """The untrained network with exact probabilities: a circuit of `step_of`, "gru" or "rnn"."""
     if model in ("gru", "rnn"):
-        return {"gru": GRU, "rnn": RNN}[model](1, 2, hidden, dtype=torch.float64, seed=seed)
-    step = {
-        "circuit": rotation_step(4, 4), "bare": without_entanglers(rotation_step(1, 4)), "two-way": two_way_step(4, 4),
-    }[model]  # fmt: skip
-    return OneInput(QRNN(1, 2, step, skip=skip, dtype=torch.float64, seed=seed))
+        network = {"gru": GRU, "rnn": RNN}[model]
+        return network(1, 2, hidden, dtype=torch.float64, seed=seed)
+    backend = ExactBackend(torch.complex64)
+    return QRNN(1, 2, step_of(model), backend=backend, skip=skip, dtype=torch.float64, seed=seed)
 
 
 def predictor(model: nn.Module) -> Predict:
     """x -> y, as it is scored."""
-    model = model.finer() if isinstance(model, OneInput) else model
     return lambda x: model(x)[0]
+
+
+@torch.no_grad()
+def mixing(network: QRNN, x: torch.Tensor) -> np.ndarray:
+    """Purity tr(rho**2) of the memory after each step from the zero state, mean over windows; at least 2**-memory."""
+    state = None
+    purity = []
+    for sample in x.split(1, dim=1):
+        _, state = network(sample, state)
+        purity.append(float(state.abs().square().sum((-2, -1)).mean()))
+    return np.array(purity)
 
 
 # ---------------------------------------------------------------- training by exact gradients
@@ -243,44 +205,30 @@ def glimpse(model: nn.Module) -> dict[str, list[float]]:
     return {name: mean_squares(lambda x: model(x)[0], pair) for name, pair in parts.items()}
 
 
-def training(model: str, recipe: str, rate: float, updates: int, seed: int, hidden: int = 6, skip: bool = False):
+def training(
+    model: str, recipe: str, rate: float, updates: int, seed: int, hidden: int = 6, skip: bool = False
+) -> dict:
     """One training and its scores; the test part only on the seeds of the comparison."""
     network = built(model, seed=seed, hidden=hidden, skip=skip)
     looks = LOOKS if model == "circuit" and seed != TUNING_SEED else ()
     curve = train(network, recipe=recipe, rate=rate, updates=updates, seed=seed, looks=looks)
-    parts = scored_parts(test=seed != TUNING_SEED)
     return {
         "parameters": sum(p.numel() for p in network.parameters()),
         "curve": curve,
-        "scores": {name: mean_squares(predictor(network), pair) for name, pair in parts.items()},
+        "scores": scores_of(predictor(network), test=seed != TUNING_SEED),
         "weights": state_to(network),
     }
 
 
 # ---------------------------------------------------------------- models without gradient descent
 
-FITTED = {"linear": "linear, lags", "quadratic": "quadratic autoregression", "echo": "echo-state network"}
-
-
-def untrained(task: LorenzObserver, seed: int, *, gain: float, penalty: float) -> Fitted:
-    """The circuit and encoder as drawn, the encoder's weights times ``gain``, with a ridge readout."""
-    network = built("circuit", seed=seed).finer()
-    with torch.no_grad():
-        network.model.encoder.weight.mul_(gain)
-
-    @torch.no_grad()
-    def features(x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([network.outcomes(piece)[0] for piece in x.split(64)])
-
-    return ridge(task, features, penalty, f"{task.sees}, all steps so far")
-
-
-def rival_of(kind: str) -> Rival:
-    """One of the book's rivals; the untrained circuit in its fast form."""
-    if kind == "untrained":
-        settings = [{"gain": gain, "penalty": penalty} for gain in (0.5, 1.0, 2.0, 4.0) for penalty in (1e-8, 1e-4)]
-        return Rival(kind, untrained, lambda task: settings)
-    return next(rival for rival in rivals(rotation_step(4, 4)) if rival.name == FITTED[kind])
+FITTED = {
+    "linear": "linear, lags",
+    "quadratic": "quadratic autoregression",
+    "echo": "echo-state network",
+    "untrained": "untrained circuit, ridge readout",
+}
+"""Kinds of model by the name of their files, and among the book's `rivals`."""
 
 
 def fitted(kind: str, data: str) -> dict:
@@ -289,117 +237,39 @@ def fitted(kind: str, data: str) -> dict:
     ``data``: "windows" are the project's; "long" gives the same samples in stretches of 340 with a washout
     of 40, and so 41 lags instead of 6.
     """
-    rival = rival_of(kind)
-    task, by = (windows(), "validation") if data == "windows" else (stretches(340, 40), "validation run")
-    pair = scored_parts(test=False)[by]
-    trials = []
-    for setting in rival.settings(task):
-        squares = mean_squares(rival.fit(task, TUNING_SEED, **setting).predict, pair)
-        trials.append({"setting": setting, "squares": squares})
-    best = min(trials, key=lambda trial: rmse_of(trial["squares"]))["setting"]
-    models = [rival.fit(task, seed, **best) for seed in (SEEDS if rival.chance else SEEDS[:1])]
-    scores = [{name: mean_squares(m.predict, pair) for name, pair in scored_parts(True).items()} for m in models]
-    return {"trials": trials, "setting": best, "parameters": models[0].parameters, "scores": scores}
+    rival = next(each for each in rivals(step_of("circuit")) if each.name == FITTED[kind])
+    task, part = (windows(), "validation") if data == "windows" else (stretches(340, 40), "validation run")
+    pair = scored_parts(test=False)[part]
+    trials = tune(task, rival, measure=lambda _, predict, __: rmse_of(mean_squares(predict, pair)))
+    setting = trials["setting"].iloc[0]
+    models = [rival.fit(task, seed, **setting) for seed in (SEEDS if rival.chance else SEEDS[:1])]
+    return {
+        "trials": trials.to_dict("list"),
+        "setting": setting,
+        "parameters": models[0].parameters,
+        "scores": [scores_of(model.predict, test=True) for model in models],
+    }
 
 
 # ---------------------------------------------------------------- the methods, with shots
 
-METHODS = {
-    "spsa": SPSA(c=0.1, directions=8),
-    "difference": FiniteDifference(h=0.1),
-    "shift": ParameterShift(causal=False),
-}
-
-ATTENUATION = 0.81
-"""How much of the gradient SPSA with c = 0.1 sees here, 1,100 angles moving at once; the chapter measures it."""
-
-
-class Frequencies(ExactBackend):
-    """Relative frequencies of ``shots`` runs, each step's drawn by itself from the exact probabilities.
-
-    Means and variances are those of a device; correlations between the steps of a run are left out.
-    """
-
-    def __init__(self, shots: int, seed: int):
-        super().__init__(torch.complex64)
-        self.shots, self.generator = shots, torch.Generator("cpu").manual_seed(seed)
-
-    def run(self, program, gate_angles, state=None):
-        exact = super().run(program, gate_angles, state)[0]
-        rows = torch.multinomial(
-            exact.flatten(0, 1).clamp_min(0), self.shots, replacement=True, generator=self.generator
-        )
-        ones = torch.ones_like(rows, dtype=exact.dtype)
-        counts = torch.zeros_like(exact.flatten(0, 1)).scatter_add_(1, rows, ones)
-        return (counts / self.shots).reshape(exact.shape), None
-
-
-class Simulated(GradientEstimator):
-    """What ``method`` would deliver with ``shots`` runs of each circuit, drawn from its law and billed in full.
-
-    The exact slopes g are made by autograd; sigma**2 is the exact `variance` of one run's weighted readout;
-    each difference of two circuits has the variance 2 sigma**2 / shots, and the estimate is
-
-        spsa        mean over Delta of (a g.Delta + sigma n / (c sqrt(2 shots))) Delta,  a = ATTENUATION
-        difference  g + sigma n / (h sqrt(2 shots)),  its attenuation by about h**2 / 6 left out
-        shift       g + sigma n sqrt(v / shots),  v = 1/2 for two terms, 3/8 for four
-
-    with normal n.  The chapter holds this against circuits that are really run.
-    """
-
-    def __init__(self, method: GradientEstimator, shots: int, seed: int):
-        self.method, self.shots, self.generator = method, shots, torch.Generator("cpu").manual_seed(seed)
-
-    def circuits(self, program, time_steps):
-        return self.method.circuits(program, time_steps)
-
-    def estimate(self, circuits, angles, weights):
-        program, exact = circuits.program, ExactBackend(torch.complex64)
-        with torch.enable_grad():
-            free = angles.detach().requires_grad_()
-            outcomes = exact.run(program, program.gate_angles(free))[0]
-            slopes = torch.autograd.grad((outcomes * weights).sum(), free)[0]
-        noise = (variance(program, angles, weights).clamp_min(0) / self.shots).sqrt()[:, None, None]
-        count = len(angles) * self.circuits(program, angles.shape[1])
-        circuits.cost.record(count, count * self.shots, 1, 0.0)
-        return self._drawn(program, slopes, noise)
-
-    def _drawn(self, program, slopes, noise):
-        if isinstance(self.method, SPSA):
-            shape = (self.method.directions, *slopes.shape)
-            signs = (2 * torch.randint(2, shape, generator=self.generator, device="cpu") - 1).to(slopes)
-            along = ATTENUATION * (slopes * signs).sum((-2, -1), keepdim=True)
-            return ((along + noise * self._normal(along) / (self.method.c * 2**0.5)) * signs).mean(0)
-        if isinstance(self.method, FiniteDifference):
-            return slopes + noise * self._normal(slopes) / (self.method.h * 2**0.5)
-        gate, _, coefficient = program.shift_terms
-        squares = slopes.new_zeros(slopes.shape[-1]).index_add_(0, gate, coefficient.square().to(slopes))
-        return slopes + noise * squares.sqrt() * self._normal(slopes)
-
-    def _normal(self, like: torch.Tensor) -> torch.Tensor:
-        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype, device="cpu")
-
-
-@torch.no_grad()
-def variance(
-    program: StepProgram, angles: torch.Tensor, weights: torch.Tensor, dtype: torch.dtype = torch.complex64
-) -> torch.Tensor:
-    """Variance (batch,) of one run's weighted readout sum_t w_t(r_t), over the joint distribution of all steps.
-
-    `OneStep` gives its moments, as of a circuit that differs from itself nowhere: the first step is put back as it is.
-    """
-    kraus = kraus_operators(program, program.gate_angles(angles), dtype)
-    ends = OneStep(kraus, weights, ground(program, len(angles), dtype, angles.device), causal=True, second=True)
-    mean, square = ends.moments(0, kraus[None, :, 0])
-    return (square - mean.square())[0].to(angles.dtype)
+METHODS = ("spsa", "difference", "shift")
 
 
 def method_model(method: str, seed: int) -> QRNN:
-    """The project's network with a method's simulated gradients and simulated shots."""
-    weights, forward, backward = (int(s) for s in np.random.SeedSequence(seed).generate_state(3))
-    gradient = Simulated(METHODS[method], SHOTS, backward)
-    step = rotation_step(4, 4)
-    return QRNN(1, 2, step, backend=Frequencies(SHOTS, forward), gradient=gradient, dtype=torch.float64, seed=weights)
+    """The project's network with gradients by one of `METHODS`, all circuits with `SHOTS` shots.
+
+    Forward passes draw true shots; the readouts that gradients ask for have their exact mean and variance
+    (`MomentBackend`).
+    """
+    weights, shots, directions = (int(word) for word in np.random.SeedSequence(seed).generate_state(3))
+    gradient = {
+        "spsa": SPSA(c=0.1, directions=8, seed=directions),
+        "difference": FiniteDifference(h=0.1),
+        "shift": ParameterShift(causal=False),
+    }[method]
+    backend = MomentBackend(SHOTS, shots, torch.complex64)
+    return QRNN(1, 2, step_of("circuit"), backend=backend, gradient=gradient, dtype=torch.float64, seed=weights)
 
 
 def method(method: str, budget: int, batch: int, rate: float, seed: int) -> dict:
@@ -410,13 +280,13 @@ def method(method: str, budget: int, batch: int, rate: float, seed: int) -> dict
         model, task.train, few, optimizer=torch.optim.Adam(model.parameters(), lr=rate), batch_size=batch,
         budget=Budget(circuits=budget), washout=WASHOUT, seed=seed, progress=False, validations=1,
     )  # fmt: skip
-    parts = scored_parts(test=seed != TUNING_SEED)
+    exact = state_from(built("circuit", seed=seed), state_to(model))
     return {
         "updates": len(curve),
         "circuits": int(curve["circuits"].iloc[-1]),
         "shots": int(curve["shots"].iloc[-1]),
         "losses": curve["train_loss"].round(6).tolist(),
-        "scores": {name: mean_squares(predictor(OneInput(model)), pair) for name, pair in parts.items()},
+        "scores": scores_of(predictor(exact), test=seed != TUNING_SEED),
         "weights": state_to(model),
     }
 
@@ -457,7 +327,7 @@ def method_trials(method_name: str, budget: int) -> list[Job]:
 
 
 def comparisons() -> list[tuple[str, int]]:
-    """Methods and budgets.  SPSA at the larger budget would be 3,200 updates, too long to simulate here."""
+    """Methods and budgets.  SPSA at the larger budget would be 3,200 updates: half an hour for each of seven."""
     return [("spsa", BUDGETS[0])] + [(name, budget) for budget in BUDGETS for name in ("difference", "shift")]
 
 
@@ -506,10 +376,8 @@ def finals() -> dict[str, list[Job]]:
 
 
 def loaded(trained: Job) -> nn.Module:
-    """The network of a stored training, ready to predict."""
-    settings = trained.settings
-    if trained.work is method:
-        return OneInput(state_from(method_model(settings["method"], settings["seed"]), trained.result["weights"]))
+    """The network of a stored training, with exact probabilities, ready to predict."""
+    settings = {"model": "circuit"} | trained.settings
     chosen = {name: settings[name] for name in ("seed", "hidden", "skip") if name in settings}
     return state_from(built(settings["model"], **chosen), trained.result["weights"])
 
