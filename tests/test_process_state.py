@@ -85,7 +85,7 @@ def test_a_first_call_in_inference_mode_leaves_nothing_for_later():
     layer = QuantumRecurrentLayer(step())
     with torch.inference_mode():
         layer(leaf())
-        layer.program.isometries(torch.zeros(1, 6, dtype=f64, device="cpu"), torch.complex128)
+        layer.program.kraus(torch.zeros(1, 6, dtype=f64, device="cpu"), torch.complex128)
     angles = leaf()
     (slope,) = torch.autograd.grad(layer(angles)[0], angles, weights(), create_graph=True)
     slope.square().sum().backward()

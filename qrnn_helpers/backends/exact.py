@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..checks import check_bytes, check_one_of, check_tensor
-from ..simulation import OneStep, StepProgram, along, evolve, ground, kraus_operators, replaced_operators
+from ..simulation import HeisenbergPicture, StepProgram, along, evolve, ground, kraus_operators, replaced_operators
 from .base import Backend
 
 __all__ = ["ExactBackend", "check_state"]
@@ -35,10 +35,13 @@ class ExactBackend(Backend):
         check_room(program, gate_angles, self.dtype)
         # From |0...0> one column of an isometry will do; in a longer run its own way there costs more than it saves.
         if state is None and time_steps == 1:
-            growth, rho = program.ground_growth, torch.ones(batch, 1, 1, dtype=self.dtype, device=gate_angles.device)
+            growth, rho = (
+                program.ground_contraction,
+                torch.ones(batch, 1, 1, dtype=self.dtype, device=gate_angles.device),
+            )
         else:
-            growth, rho = program.growth, self._start(program, gate_angles, state)
-        probabilities, rho = evolve(program.matrices, growth, program.reduced(gate_angles), rho)
+            growth, rho = program.contraction, self._start(program, gate_angles, state)
+        probabilities, rho = evolve(program.unitaries, growth, program.reduced(gate_angles), rho)
         if not program.occurrences:  # slopes of 0 along the angles, as from every estimator
             nothing = gate_angles.sum((1, 2))[:, None, None]
             probabilities, rho = probabilities + nothing, rho + nothing.to(self.dtype)
@@ -46,7 +49,7 @@ class ExactBackend(Backend):
 
     def variants(self, program, gate_angles, weights, state=None, *, causal=False):
         kraus = kraus_operators(program, gate_angles, self.dtype)
-        ends = OneStep(kraus, weights, self._start(program, gate_angles, state), causal)
+        ends = HeisenbergPicture(kraus, weights, self._start(program, gate_angles, state), causal)
 
         def at(step: int | range, replaced: torch.Tensor) -> torch.Tensor:
             base = along(gate_angles, step) if isinstance(step, range) else gate_angles[:, step]

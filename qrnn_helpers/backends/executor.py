@@ -119,7 +119,7 @@ class Circuits:
         """Ranges of steps whose variants, so many for each step, are run together: where isometries are small, calls
         take longer than the work.  (A portion of isometries at two numbers for one: measured to be about the best.)"""
         batch, time_steps = gate_angles.shape[:2]
-        fit = self.program.growth.portion(gate_angles) // max(1, batch * variants)
+        fit = self.program.contraction.portion(gate_angles) // max(1, batch * variants)
         together = max(1, min(fit, self._variants(gate_angles) // max(1, variants)))
         for first in range(0, time_steps, together):
             yield range(first, min(first + together, time_steps))

@@ -5,7 +5,15 @@ from __future__ import annotations
 import torch
 
 from ..checks import check_bytes
-from ..simulation import OneStep, StepProgram, along, ground, joint_moments, kraus_operators, replaced_operators
+from ..simulation import (
+    HeisenbergPicture,
+    StepProgram,
+    along,
+    ground,
+    joint_moments,
+    kraus_operators,
+    replaced_operators,
+)
 from .base import refuse_state
 from .shots import ShotBackend
 
@@ -52,7 +60,7 @@ class MomentBackend(ShotBackend):
     def variants(self, program, gate_angles, weights, state=None, *, causal=False):
         refuse_state(self, state)
         kraus = kraus_operators(program, gate_angles, self.dtype)
-        ends = OneStep(kraus, weights, self._start(program, gate_angles), causal, second=True)
+        ends = HeisenbergPicture(kraus, weights, self._start(program, gate_angles), causal, second=True)
 
         def at(step: int | range, replaced: torch.Tensor) -> torch.Tensor:
             steps = step if isinstance(step, range) else range(step, step + 1)

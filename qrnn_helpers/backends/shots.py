@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..checks import check_bytes, check_integer, check_one_of, check_tensor, shown, torch_generator
-from ..simulation import StepProgram, advance, ground, kraus_operators, outcomes, replaced_operators
+from ..simulation import StepProgram, channel_step, ground, kraus_operators, outcomes, replaced_operators
 from ..torch_modes import settled
 from .base import Backend, each_step, refuse_state
 
@@ -42,7 +42,7 @@ class ShotBackend(Backend):
         kraus = kraus_operators(program, gate_angles, self.dtype)
         rho = [ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)]
         for own in kraus.unbind(1) if causal else ():
-            rho.append(advance(own, rho[-1])[1])
+            rho.append(channel_step(own, rho[-1])[1])
 
         @each_step
         def at(step: int, replaced: torch.Tensor) -> torch.Tensor:

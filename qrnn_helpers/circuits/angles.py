@@ -72,7 +72,7 @@ class AngleMap:
         rows = torch.tensor(list(self.curved), dtype=torch.int64, device=angles.device)
         return linear.index_copy(-1, rows, self._curved(angles))
 
-    def pull_back(self, angles: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def vjp(self, angles: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """J^T g: slopes along the gate angles (..., G) -> slopes along the angles (..., P), at ``angles``."""
         slopes = gradient @ self.tensors(angles.dtype, angles.device)[0]
         if not self.curved:

@@ -52,7 +52,7 @@ class DirectionalShift(GradientEstimator):
         both = program.reduced(torch.cat([gate_angles + moves, gate_angles - moves]))
         forth, back = circuits.values(both, weights).split(self.directions)
         change = changes(forth - back, self.causal) * (1 - 2 * (node % 2))
-        return program.pull_back(angles, (band / 2 * change * signs).mean(0))
+        return program.vjp(angles, (band / 2 * change * signs).mean(0))
 
 
 def _riesz_nodes(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:

@@ -60,7 +60,7 @@ class ParameterShift(GradientEstimator):
             shifted[numbers_of(gate), :, gate] += shift[:, None]
             value = (coefficient[:, None] * readouts(steps, shifted)).unflatten(1, (len(steps), -1))
             slopes[:, steps.start : steps.stop].index_add_(2, gate, value.permute(2, 1, 0))
-        return program.pull_back(angles, plan.complete(slopes) if self.prune else slopes)
+        return program.vjp(angles, plan.complete(slopes) if self.prune else slopes)
 
 
 class RandomCoordinate(GradientEstimator):
@@ -105,7 +105,7 @@ class RandomCoordinate(GradientEstimator):
         value = (circuits.of_samples(sample).values(rows, weights[sample]) * seen).sum(-1)
         slopes = torch.zeros_like(gate_angles)
         slopes.flatten(1).index_put_((sample, place), coefficient[term] * value, accumulate=True)
-        return program.pull_back(angles, slopes * (time_steps * gates / self.coordinates))
+        return program.vjp(angles, slopes * (time_steps * gates / self.coordinates))
 
     def _draw(self, batch: int, total: int) -> torch.Tensor:
         """Numbers of the drawn gate angles (batch, coordinates), none twice in a row."""

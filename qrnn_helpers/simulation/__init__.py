@@ -1,18 +1,18 @@
 """From a compiled step circuit to numbers: unitaries, contraction, channel, trajectories."""
 
-from .channel import advance, evolve
+from .channel import channel_step, evolve
 from .contraction import MOVE
 from .fusion import clusters, fuse
-from .heisenberg import OneStep, along, joint_moments
+from .heisenberg import HeisenbergPicture, along, joint_moments
 from .operators import ground, kraus_operators, replaced_operators
 from .program import StepProgram
 from .trajectories import outcomes
 
 __all__ = [
     "MOVE",
-    "OneStep",
+    "HeisenbergPicture",
     "StepProgram",
-    "advance",
+    "channel_step",
     "along",
     "clusters",
     "evolve",

@@ -20,14 +20,14 @@ from collections.abc import Iterator
 import torch
 
 from ..torch_modes import settled
-from .contraction import Growth
-from .unitaries import Matrices
+from .contraction import Contraction
+from .unitaries import BlockUnitaries
 
-__all__ = ["advance", "evolve", "prepare"]
+__all__ = ["channel_step", "evolve", "prepare"]
 
 
 def evolve(
-    matrices: Matrices, growth: Growth, gate_angles: torch.Tensor, rho: torch.Tensor
+    matrices: BlockUnitaries, growth: Contraction, gate_angles: torch.Tensor, rho: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities (batch, time, R) and the last memory state (batch, M, M) for gate angles (batch, time, G).
 
@@ -37,14 +37,16 @@ def evolve(
     return _Evolve.apply(growth, gate_angles.shape[:2], rho, *prepared)
 
 
-def prepare(matrices: Matrices, growth: Growth, gate_angles: torch.Tensor, dtype: torch.dtype) -> list[torch.Tensor]:
+def prepare(
+    matrices: BlockUnitaries, growth: Contraction, gate_angles: torch.Tensor, dtype: torch.dtype
+) -> list[torch.Tensor]:
     """What isometries grow from, for gate angles (N, G): matrices (N or 1, ...), differentiable twice."""
     if torch.is_grad_enabled() and gate_angles.requires_grad:
         return list(_Prepare.apply(matrices, growth, gate_angles, dtype))
     return growth.prepare(matrices(gate_angles, dtype), torch.ones((), dtype=dtype, device=gate_angles.device))
 
 
-def advance(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def channel_step(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """One step of the channel: outcome probabilities (..., R) and the next rho (..., M, M).
 
     Kraus operators (..., R, M, M) and rho (..., M, M) broadcast over their leading dimensions.
@@ -86,7 +88,7 @@ class _Prepare(torch.autograd.Function):
             return torch.autograd.grad(parts, gate_angles, slopes, create_graph=True)[0]
         turned = [slope if slope is None else slope.conj().resolve_conj() for slope in slopes]
         found = ctx.growth.unprepare(turned, ctx.tapes[1])
-        return ctx.matrices.pull_back(found, ctx.tapes[0], gate_angles)
+        return ctx.matrices.vjp(found, ctx.tapes[0], gate_angles)
 
 
 class _Evolve(torch.autograd.Function):
@@ -149,8 +151,8 @@ def _restore(probabilities: torch.Tensor, states: torch.Tensor, final: torch.Ten
 
 
 def _advance(rows, turned, rho, moved) -> tuple[torch.Tensor, torch.Tensor]:
-    """`advance` for operators (batch, out, r, in) and their conjugates, which are written over, with room for K_r rho
-    in ``moved``: the fewer places, the more stays in the processor's cache."""
+    """`channel_step` for operators (batch, out, r, in) and their conjugates, which are written over, with room for
+    K_r rho in ``moved``: the fewer places, the more stays in the processor's cache."""
     torch.bmm(rows.flatten(1, 2), rho, out=moved.flatten(1, 2))
     # sum over outcomes r and inputs j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
     after = torch.bmm(moved.flatten(2), turned.flatten(2).mT)
@@ -177,7 +179,7 @@ def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | N
         ahead = torch.bmm(rows[t].flatten(1, 2).mT, beyond.flatten(1, 2))
         torch.bmm(beyond.flatten(1, 2), states[t].mT, out=rows[t].flatten(1, 2))  # the slopes in the place of K
     wanted = [place is not None for place in found]
-    for place, slope in zip(found, growth.pull_back(parts, tape, rows.flatten(0, 1), wanted)):
+    for place, slope in zip(found, growth.vjp(parts, tape, rows.flatten(0, 1), wanted)):
         if place is not None:
             place.copy_(slope.view(place.shape))
     return ahead
@@ -190,7 +192,7 @@ def _recorded_slopes(ctx, rho, prepared, slopes, final) -> tuple[torch.Tensor | 
     rows = _rows(ctx.growth, parts, rho, time_steps)
     state, probabilities = rho, []
     for own in rows.unbind(0):
-        outcome, state = advance(own.transpose(1, 2), state)
+        outcome, state = channel_step(own.transpose(1, 2), state)
         probabilities.append(outcome)
     results = [torch.stack(probabilities, 1), state]
     given = [(result, slope) for result, slope in zip(results, (slopes, final)) if slope is not None]
@@ -201,7 +203,7 @@ def _recorded_slopes(ctx, rho, prepared, slopes, final) -> tuple[torch.Tensor | 
     return tuple(places.get(i) for i in range(1 + len(prepared)))
 
 
-def _portions(growth: Growth, shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[slice, list[range]]]:
+def _portions(growth: Contraction, shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[slice, list[range]]]:
     """Which samples and steps to work on at a time: slices of the batch, each with ranges of steps in order."""
     (batch, time_steps), together = shape, growth.portion(like)
     width, length = min(batch, together), max(1, together // max(1, batch))
@@ -210,7 +212,7 @@ def _portions(growth: Growth, shape: tuple[int, int], like: torch.Tensor) -> Ite
         yield slice(first, min(first + width, batch)), spans
 
 
-def _space(growth: Growth, shape: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+def _space(growth: Contraction, shape: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
     """Room for two portions and a step more: taken once, for large tensors are fetched anew from the operating
     system every time."""
     batch, together = shape[0], growth.portion(like)
@@ -232,7 +234,7 @@ def _part(matrices, shape, samples: slice, steps: range, views: bool = False) ->
 
 
 def _grown(
-    growth: Growth,
+    growth: Contraction,
     parts: list[torch.Tensor],
     rho: torch.Tensor,
     steps: int,
@@ -247,7 +249,7 @@ def _grown(
     return rows.view(shape), turned.view(shape), work[2 * count :][: rho.shape[0]]
 
 
-def _rows(growth: Growth, parts: list[torch.Tensor], rho: torch.Tensor, steps: int) -> torch.Tensor:
+def _rows(growth: Contraction, parts: list[torch.Tensor], rho: torch.Tensor, steps: int) -> torch.Tensor:
     """The isometries alone, recorded by torch."""
     rows, batch = growth(parts, rho.new_ones(())), rho.shape[0]
     return rows.expand(steps * batch, *growth.shape).view(steps, batch, *growth.shape)

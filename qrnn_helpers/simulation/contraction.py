@@ -19,7 +19,7 @@ import torch
 from ..torch_modes import constant
 from .fusion import Block, Cluster
 
-__all__ = ["Growth", "Stage"]
+__all__ = ["Contraction", "ContractionStep"]
 
 
 PORTION = {True: 2**20, False: 2**27}
@@ -35,7 +35,7 @@ MOVE = 4
 Label = tuple[str, int]  # ("out" or "in", qubit): what an axis of two stands for
 
 
-class Growth:
+class Contraction:
     """A product of blocks (or of clusters of them) as a tensor whose axes are put in a wanted order.
 
     ``inputs``: the qubits whose input is an axis; the others start in |0>.  ``order``: groups of labels, for each
@@ -45,11 +45,11 @@ class Growth:
     def __init__(self, parts: list[Block] | list[Cluster], inputs: Collection[int], order: list[list[Label]]):
         self.inputs, labels = set(inputs), []
         wanted = [label for group in order for label in group]
-        self.stages, self.sizes = [], [1]  # numbers in the tensor before each stage, and after all
+        self.steps, self.sizes = [], [1]  # numbers in the tensor before each stage, and after all
         self.products = self.moves = 0  # of a row: complex multiplications, numbers written
         for part, following in zip(parts, [*parts[1:], None]):
             stage, labels = self._stage(part, labels, following.qubits if following else (), wanted)
-            self.stages.append(stage)
+            self.steps.append(stage)
             self.sizes.append(2 ** len(labels))
             self.products += stage.products
             self.moves += stage.moves + self.sizes[-1]
@@ -60,7 +60,7 @@ class Growth:
         self._back = [0, *(1 + wanted.index(label) for label in labels)]
         self.shape = tuple(2 ** len(group) for group in order)
         self.sizes.append(2 ** len(wanted))
-        self.blocks = sum(stage.blocks for stage in self.stages)
+        self.blocks = sum(stage.blocks for stage in self.steps)
 
     @property
     def cost(self) -> int:
@@ -69,14 +69,14 @@ class Growth:
 
     def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None = None) -> list[torch.Tensor]:
         """What the stages multiply by: of the blocks' matrices (N or 1, d, d) no columns of qubits that are |0>."""
-        rest, tapes = iter(matrices), [None if tape is None else [] for _ in self.stages]
+        rest, tapes = iter(matrices), [None if tape is None else [] for _ in self.steps]
         if tape is not None:
             tape += tapes
-        return [stage.prepare(list(islice(rest, stage.blocks)), one, met) for stage, met in zip(self.stages, tapes)]
+        return [stage.prepare(list(islice(rest, stage.blocks)), one, met) for stage, met in zip(self.steps, tapes)]
 
     def unprepare(self, slopes: list[torch.Tensor | None], tape: list) -> list[torch.Tensor | None]:
         """Slopes along what `prepare` made (as complex conjugates) -> along the blocks' matrices."""
-        pairs = zip(self.stages, slopes, tape)
+        pairs = zip(self.steps, slopes, tape)
         return [own for stage, slope, met in pairs for own in stage.unprepare(slope, met)]
 
     def __call__(
@@ -87,10 +87,10 @@ class Growth:
         tape: list | None = None,
     ) -> torch.Tensor:
         """The tensors (N or 1, ...).  ``one`` is a 1 of the type and on the device wanted; ``out`` takes the result,
-        ``tape`` what `pull_back` will need."""
-        direct = self.stages and self._in_order and not self._last.inputs  # the last product is the result
-        state, last = one.reshape(1, 1), self.stages[-1] if direct else None
-        for stage, matrix in zip(self.stages, prepared):
+        ``tape`` what `vjp` will need."""
+        direct = self.steps and self._in_order and not self._last.inputs  # the last product is the result
+        state, last = one.reshape(1, 1), self.steps[-1] if direct else None
+        for stage, matrix in zip(self.steps, prepared):
             state, met = stage(state, matrix, out if stage is last else None)
             if tape is not None:
                 tape.append(met)
@@ -101,7 +101,7 @@ class Growth:
             return state.reshape(-1, *self.shape)
         return out.view(-1, *state.shape[1:]).copy_(state).view(-1, *self.shape)
 
-    def pull_back(
+    def vjp(
         self, prepared: list[torch.Tensor], tape: list, slope: torch.Tensor, wanted: list[bool]
     ) -> list[torch.Tensor | None]:
         """From the slope along the tensors to those along ``prepared`` (all as complex conjugates, dL/dx for real L:
@@ -110,23 +110,25 @@ class Growth:
         if not self._in_order:
             slope = slope.reshape(-1, *self._axes).permute(self._back)
         slope = slope.flatten(1)
-        slope = self._last.pull_back(slope)
+        slope = self._last.vjp(slope)
         for k in reversed(range(len(prepared))):
             if not any(wanted[: k + 1]):
                 break
-            found[k], slope = self.stages[k].pull_back(slope, prepared[k], tape[k], wanted[k], any(wanted[:k]))
+            found[k], slope = self.steps[k].vjp(slope, prepared[k], tape[k], wanted[k], any(wanted[:k]))
         return found
 
     @cached_property
     def numbers(self) -> int:
         """Complex numbers that one row takes in `prepare`, with what `unprepare` needs."""
-        return sum(stage.numbers for stage in self.stages)
+        return sum(stage.numbers for stage in self.steps)
 
     def portion(self, one: torch.Tensor) -> int:
         """How many rows to work on at a time."""
         return max(1, PORTION[one.device.type == "cpu"] // (max(self.sizes) * one.dtype.itemsize))
 
-    def _stage(self, part: Block | Cluster, labels: list[Label], following, wanted) -> tuple[Stage, list[Label]]:
+    def _stage(
+        self, part: Block | Cluster, labels: list[Label], following, wanted
+    ) -> tuple[ContractionStep, list[Label]]:
         """One matrix product: its outputs and the inputs that it opens come first, then the rest."""
         places = {label: k for k, label in enumerate(wanted)}
         old = [q for q in part.qubits[::-1] if ("out", q) in labels]
@@ -142,12 +144,12 @@ class Growth:
         axes = [1 + labels.index(label) for label in taken + others]
         matrix, labels = inner(alone, added, [("in", q) for q in old]), added + others
         products = 2 ** len(labels + old) if axes else 0
-        return Stage(matrix, axes, 2 ** len(part.qubits), products), labels
+        return ContractionStep(matrix, axes, 2 ** len(part.qubits), products), labels
 
-    def _opening(self, qubits: Iterable[int], labels: list[Label]) -> tuple[Opening, list[Label]]:
+    def _opening(self, qubits: Iterable[int], labels: list[Label]) -> tuple[FreshQubits, list[Label]]:
         fresh = [q for q in qubits if ("out", q) not in labels]
         added = [[("out", q)] + [("in", q)] * (q in self.inputs) for q in fresh]
-        return Opening([q in self.inputs for q in fresh]), [*labels, *(label for pair in added for label in pair)]
+        return FreshQubits([q in self.inputs for q in fresh]), [*labels, *(label for pair in added for label in pair)]
 
 
 def _alone(part: Block | Cluster) -> Block | Cluster:
@@ -165,20 +167,20 @@ def _entries(block: Block, rows: list[Label], columns: list[Label]) -> np.ndarra
     return entries.transpose([left.index(label) for label in rows + columns]).reshape(-1, 2 ** len(columns))
 
 
-def _grown(cluster: Cluster, rows: list[Label], columns: list[Label]) -> Growth:
+def _grown(cluster: Cluster, rows: list[Label], columns: list[Label]) -> Contraction:
     """A cluster's matrix, to be grown from its blocks."""
-    return Growth(cluster.blocks, [q for side, q in rows + columns if side == "in"], [rows, columns])
+    return Contraction(cluster.blocks, [q for side, q in rows + columns if side == "in"], [rows, columns])
 
 
 @dataclass
-class Stage:
+class ContractionStep:
     """A matrix, from the entries of a block's or grown from a cluster's blocks, meets the state's axes of two.
 
     ``axes``: those axes, the part's own first; ``size``: 2**qubits of the part; ``own_products``: complex
     multiplications for a row in this meeting alone.
     """
 
-    inner: np.ndarray | Growth
+    inner: np.ndarray | Contraction
     axes: list[int]
     size: int
     own_products: int
@@ -190,22 +192,22 @@ class Stage:
 
     @property
     def blocks(self) -> int:
-        return self.inner.blocks if isinstance(self.inner, Growth) else 1
+        return self.inner.blocks if isinstance(self.inner, Contraction) else 1
 
     @property
     def products(self) -> int:
-        return self.own_products + (self.inner.products if isinstance(self.inner, Growth) else 0)
+        return self.own_products + (self.inner.products if isinstance(self.inner, Contraction) else 0)
 
     @property
     def moves(self) -> int:
-        return self.inner.moves if isinstance(self.inner, Growth) else 0
+        return self.inner.moves if isinstance(self.inner, Contraction) else 0
 
     @property
     def numbers(self) -> int:
-        return self.inner.numbers + sum(self.inner.sizes) if isinstance(self.inner, Growth) else self.inner.size
+        return self.inner.numbers + sum(self.inner.sizes) if isinstance(self.inner, Contraction) else self.inner.size
 
     def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None) -> torch.Tensor:
-        if not isinstance(self.inner, Growth):
+        if not isinstance(self.inner, Contraction):
             entries = self._entries(one.device)
             return matrices[0].flatten(-2).index_select(1, entries).view(-1, *self.inner.shape)
         inner_tape, grown_tape = (None, None) if tape is None else ([], [])
@@ -222,10 +224,10 @@ class Stage:
     def unprepare(self, slope: torch.Tensor | None, tape: list) -> list[torch.Tensor | None]:
         if slope is None:
             return [None] * self.blocks
-        if isinstance(self.inner, Growth):
+        if isinstance(self.inner, Contraction):
             prepared, inner_tape, grown_tape = tape
             wanted = [matrix.shape[0] == slope.shape[0] for matrix in prepared]
-            return self.inner.unprepare(self.inner.pull_back(prepared, grown_tape, slope, wanted), inner_tape)
+            return self.inner.unprepare(self.inner.vjp(prepared, grown_tape, slope, wanted), inner_tape)
         entries = self._entries(slope.device)
         whole = slope.new_zeros(slope.shape[0], self.size**2).index_copy_(1, entries, slope.flatten(1))
         return [whole.view(-1, self.size, self.size)]
@@ -242,7 +244,7 @@ class Stage:
             return torch.bmm(matrix, moved, out=out.view(rows, matrix.shape[1], -1)), moved
         return (_product(matrix, moved) if self.axes else matrix), moved
 
-    def pull_back(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
+    def vjp(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
         rows = slope.shape[0]
         slope = slope.reshape(rows, matrix.shape[1], -1)
         own = _product(slope, moved.mT) if wanted else None
@@ -262,7 +264,7 @@ def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass
-class Opening:
+class FreshQubits:
     """Qubits that no block has touched join the state: an identity (True) or |0> (False) each."""
 
     inputs: list[bool]
@@ -272,7 +274,7 @@ class Opening:
             state = (state.flatten(1)[..., None] * _fresh(has_input, state)).flatten(1)
         return state
 
-    def pull_back(self, slope: torch.Tensor) -> torch.Tensor:
+    def vjp(self, slope: torch.Tensor) -> torch.Tensor:
         for has_input in reversed(self.inputs):
             fresh = _fresh(has_input, slope)
             slope = slope.unflatten(-1, (-1, len(fresh))) @ fresh

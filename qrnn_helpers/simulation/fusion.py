@@ -169,7 +169,7 @@ def _wave(family: Family, places: tuple[int, ...], bits: tuple[int, ...], width:
 
 
 def _spread(terms: np.ndarray, places: tuple[int, ...], bits: tuple[int, ...], width: int, idle: int | None):
-    """Matrices (C, d, d) on some of ``width`` qubits as matrices on all; term ``idle`` (all, if None) is the
+    """BlockUnitaries (C, d, d) on some of ``width`` qubits as matrices on all; term ``idle`` (all, if None) is the
     identity where the controls ``bits``, first of the ``places``, are not met."""
     size, targets = 2**width, places[len(bits) :]
     found = np.zeros((len(terms), size, size), dtype=complex)

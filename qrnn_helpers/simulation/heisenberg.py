@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["OneStep", "along", "joint_moments"]
+__all__ = ["HeisenbergPicture", "along", "joint_moments"]
 
 
-class OneStep:
+class HeisenbergPicture:
     """Mean and second moment of the readouts of circuits that differ from a given one at a single step.
 
     ``kraus`` (batch, time, R, M, M), ``weights`` (batch, time, R), ``rho`` (batch, M, M) the start.

@@ -24,7 +24,7 @@ def replaced_operators(
     count = replaced.shape[:2].numel()
     check_bytes("angles", program.bytes(count, dtype), f"{count} variants")
     if base is None:
-        return program.isometries(replaced.flatten(0, 1), dtype).unflatten(0, replaced.shape[:2])
+        return program.kraus(replaced.flatten(0, 1), dtype).unflatten(0, replaced.shape[:2])
     rows = program.variants(base, replaced, dtype)
     return rows.unflatten(0, (len(base), len(replaced))).transpose(0, 1).transpose(2, 3)
 
@@ -34,5 +34,5 @@ def kraus_operators(program: StepProgram, gate_angles: torch.Tensor, dtype: torc
     batch, time_steps, _ = gate_angles.shape
     what = f"shape ({batch}, {time_steps}, ...) on {program.memory} + {program.readout} qubits"
     check_bytes("angles", program.bytes(batch * time_steps, dtype), what)
-    kraus = program.isometries(gate_angles.flatten(0, 1), dtype)
+    kraus = program.kraus(gate_angles.flatten(0, 1), dtype)
     return kraus.expand(batch * time_steps, *kraus.shape[1:]).unflatten(0, (batch, time_steps))

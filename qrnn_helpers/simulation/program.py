@@ -20,9 +20,9 @@ from ..checks import check_bytes, shown
 from ..circuits import AngleMap, ShiftRule, check_step, definitions_end, read
 from ..torch_modes import constant
 from .channel import prepare
-from .contraction import Growth
+from .contraction import Contraction
 from .fusion import Cluster, clusters, fuse
-from .unitaries import Matrices
+from .unitaries import BlockUnitaries
 
 __all__ = ["StepProgram"]
 
@@ -71,7 +71,7 @@ class StepProgram:
         self.weights, self.offsets = self.angle_map.weights, self.angle_map.offsets
         blocks = fuse(self.ops)
         choices = [clusters(blocks, width) for width in WIDTHS]
-        self.clusters = min(choices, key=lambda choice: self._growth(choice).cost)
+        self.clusters = min(choices, key=lambda choice: self._contraction(choice).cost)
         self.blocks = [block for cluster in self.clusters for block in cluster.blocks]
 
     @property
@@ -137,47 +137,43 @@ class StepProgram:
         """The unit W of every occurrence's frequencies (G,); NaN where they have none in common."""
         return constant([op.family.unit for op in self.occurrences], torch.float64)
 
-    def pull_back(self, angles: torch.Tensor, gate_gradient: torch.Tensor) -> torch.Tensor:
+    def vjp(self, angles: torch.Tensor, gate_gradient: torch.Tensor) -> torch.Tensor:
         """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
 
         The chain rule, J^T g with J = d gate_angles / d angles, taken at ``angles`` (batch, time, P).
         """
-        return self.angle_map.pull_back(angles, gate_gradient)
+        return self.angle_map.vjp(angles, gate_gradient)
+
+    def kraus(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Gate angles (N, G) -> Kraus operators (N, 2**readout, 2**memory, 2**memory): [r, out, in]."""
+        return self.isometries(gate_angles, dtype).transpose(1, 2)
 
     def isometries(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """Gate angles (N, G) -> Kraus operators (N, 2**readout, 2**memory, 2**memory): [r, out, in].
-
-        Stored as [out, r, in]; a few rows at a time, so that what they grow through fits the processor's cache.
-        """
-        rows = self.rows(gate_angles, dtype)
-        return rows.transpose(1, 2)
-
-    def rows(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """The same as [out, r, in]."""
+        """The same as isometries (N, 2**memory, 2**readout, 2**memory): [out, r, in], the order they are stored in."""
         one = torch.ones((), dtype=dtype, device=gate_angles.device)
         gate_angles = self.reduced(gate_angles)
-        return self._grown(prepare(self.matrices, self.growth, gate_angles, dtype), len(gate_angles), one)
+        return self._grown(prepare(self.unitaries, self.contraction, gate_angles, dtype), len(gate_angles), one)
 
     def variants(self, base: torch.Tensor, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """`rows` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base`` (batch, G):
-        a block's matrices are worked out for the variants that differ in it, and once for all others."""
+        """`isometries` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base``
+        (batch, G): a block's matrices are worked out for the variants that differ in it, and once for all others."""
         differ = (replaced != base).any(1).to(torch.float32) @ self._gates_in_blocks.to(base.device)
         variant, block = (differ > 0).nonzero(as_tuple=True)
         place = (differ > 0).cumsum(0) * (differ > 0)  # (K, blocks): where a variant's matrix is, 0 if as in base
         few = torch.zeros(len(self.blocks), 1 + int(place.max()), dtype=torch.int64, device=base.device)
         few[block, place[variant, block]] = 1 + variant
         angles = self.reduced(torch.cat([base[None], replaced]))[few].transpose(1, 2)
-        matrices = self.matrices(angles.flatten(1, 2), dtype)
+        matrices = self.unitaries(angles.flatten(1, 2), dtype)
         matrices = [
             matrix if self.blocks[b].constant else matrix.unflatten(0, angles.shape[1:3])[:, place[:, b]].flatten(0, 1)
             for b, matrix in enumerate(matrices)
         ]
         one = torch.ones((), dtype=dtype, device=base.device)
-        return self._grown(self.growth.prepare(matrices, one), replaced.shape[:2].numel(), one)
+        return self._grown(self.contraction.prepare(matrices, one), replaced.shape[:2].numel(), one)
 
     def _grown(self, prepared: list[torch.Tensor], count: int, one: torch.Tensor) -> torch.Tensor:
         """Isometries, a portion at a time."""
-        growth, portion = self.growth, self.growth.portion(one)
+        growth, portion = self.contraction, self.contraction.portion(one)
         if count <= portion or any(m.requires_grad for m in prepared):
             return growth(prepared, one).expand(count, *growth.shape)
         found = torch.empty(count, *growth.shape, dtype=one.dtype, device=one.device)
@@ -195,39 +191,39 @@ class StepProgram:
         return constant(found, torch.float32)
 
     @cached_property
-    def matrices(self) -> Matrices:
+    def unitaries(self) -> BlockUnitaries:
         """Gate angles (N, G) -> the matrices of all blocks."""
-        return Matrices(self.blocks)
+        return BlockUnitaries(self.blocks)
 
     @cached_property
-    def growth(self) -> Growth:
+    def contraction(self) -> Contraction:
         """From the blocks' matrices to isometries (N, out, r, in)."""
-        return self._growth(self.clusters)
+        return self._contraction(self.clusters)
 
     @cached_property
-    def ground_growth(self) -> Growth:
+    def ground_contraction(self) -> Contraction:
         """The same for a memory in |0...0>: isometries of one column, (N, out, r, 1)."""
-        return self._growth(self.clusters, ground=True)
+        return self._contraction(self.clusters, ground=True)
 
-    def _growth(self, parts: list[Cluster], ground: bool = False) -> Growth:
+    def _contraction(self, parts: list[Cluster], ground: bool = False) -> Contraction:
         readout, memory = self._order[: self.readout], self._order[self.readout :]
         inputs = [] if ground else memory
         groups = ("out", memory), ("out", readout), ("in", inputs)
-        return Growth(parts, inputs, [[(side, q) for q in qubits] for side, qubits in groups])
+        return Contraction(parts, inputs, [[(side, q) for q in qubits] for side, qubits in groups])
 
     @property
     def products(self) -> dict[str, int]:
         """Complex multiplications that value and gradient take for one step of one sample, part by part.
 
-        Matrices and clusters go forward once and back twice; the isometry grows a second time on the way back;
+        Unitaries and clusters go forward once and back twice; the isometry grows a second time on the way back;
         the memory takes two products of the isometry's size forward and three back."""
-        outer = sum(stage.own_products for stage in self.growth.stages)
-        small = self.matrices.products + self.growth.products - outer
+        outer = sum(stage.own_products for stage in self.contraction.steps)
+        small = self.unitaries.products + self.contraction.products - outer
         return {"matrices": 3 * small, "isometry": 4 * outer, "memory": 5 * self.size * 2**self.memory}
 
     def bytes(self, rows: int, dtype: torch.dtype) -> int:
         """Bytes that the isometries of ``rows`` steps take at their peak: 1 to 1.4 times what was measured."""
-        return rows * dtype.itemsize * (3 * self.size + self.matrices.numbers + self.growth.numbers)
+        return rows * dtype.itemsize * (3 * self.size + self.unitaries.numbers + self.contraction.numbers)
 
     def evolution_bytes(self, rows: int, dtype: torch.dtype, graph: bool = False, batch: int = 1) -> int:
         """Bytes that the outcome probabilities of ``rows`` steps of ``batch`` samples take at their peak, ``graph``:
@@ -235,8 +231,8 @@ class StepProgram:
 
         Isometries are made a portion at a time, so that a row keeps its small matrices, its outcomes (twice, and as
         often their slopes) and, for the gradient, one memory state."""
-        portion = min(rows, self.growth.portion(torch.ones((), dtype=dtype, device="cpu")))
-        kept = self.matrices.numbers + self.growth.numbers + (1 + graph) * 2**self.readout
+        portion = min(rows, self.contraction.portion(torch.ones((), dtype=dtype, device="cpu")))
+        kept = self.unitaries.numbers + self.contraction.numbers + (1 + graph) * 2**self.readout
         kept += graph * (4**self.memory + 4 * len(self.occurrences))
         isometries = 3 * portion + 2 * min(batch, portion)
         return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + isometries * self.size)

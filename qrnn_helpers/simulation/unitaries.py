@@ -18,11 +18,11 @@ import torch
 from ..torch_modes import constant
 from .fusion import Block, Factor
 
-__all__ = ["Matrices"]
+__all__ = ["BlockUnitaries"]
 
 
 @dataclass(eq=False)
-class Alike:
+class FactorGroup:
     """Factors with matrices of one size and equally many terms, S of them."""
 
     owners: np.ndarray
@@ -37,7 +37,7 @@ class Alike:
     """How many of them are used at one place of one shape of block, in order"""
 
 
-class Matrices:
+class BlockUnitaries:
     """Compiled: gate angles (N, G) -> a list of the blocks' matrices (N, d, d), or (1, d, d) if constant."""
 
     def __init__(self, blocks: list[Block]):
@@ -58,7 +58,7 @@ class Matrices:
         self._kept: dict = {}
 
     def __call__(self, gate_angles: torch.Tensor, dtype: torch.dtype, tape: list | None = None) -> list[torch.Tensor]:
-        """Gate angles (blocks, N, G) differ from block to block; ``tape`` takes what `pull_back` will need."""
+        """Gate angles (blocks, N, G) differ from block to block; ``tape`` takes what `vjp` will need."""
         constants, alike = self._tensors(dtype, gate_angles.device)
         by_gate = gate_angles.mT.to(self._real(dtype)).contiguous()
         waves = {
@@ -78,7 +78,7 @@ class Matrices:
             tape += [waves, met]
         return found
 
-    def pull_back(self, slopes: list[torch.Tensor | None], tape: list, gate_angles: torch.Tensor) -> torch.Tensor:
+    def vjp(self, slopes: list[torch.Tensor | None], tape: list, gate_angles: torch.Tensor) -> torch.Tensor:
         """Slopes along the blocks' matrices (as complex conjugates) -> slopes along the gate angles (N, G)."""
         waves, met = tape
         by_kind: dict[tuple[int, int], list[torch.Tensor]] = {kind: [] for kind in waves}
@@ -102,7 +102,7 @@ class Matrices:
 
     @cached_property
     def numbers(self) -> int:
-        """Complex numbers that one row takes, with what `pull_back` needs."""
+        """Complex numbers that one row takes, with what `vjp` needs."""
         sums = sum(len(a.terms) * (a.terms.shape[1] + 3 * a.terms.shape[2]) for a in self._alike.values())
         products = sum((2 * len(b.pieces) - 1) * 4 ** len(b.qubits) for b in self.blocks if not b.constant)
         return sums + products
@@ -151,7 +151,7 @@ def _kind(factor: Factor) -> tuple[int, int]:
     return factor.terms.shape[1], len(factor.rates)
 
 
-def _alike(lists: list[list[tuple[int, Factor]]]) -> Alike:
+def _alike(lists: list[list[tuple[int, Factor]]]) -> FactorGroup:
     """All factors of a kind with the numbers of their blocks, list after list."""
     numbers, factors = zip(*(pair for members in lists for pair in members))
     longest = max(1, *(len(f.gates) for f in factors))
@@ -159,7 +159,7 @@ def _alike(lists: list[list[tuple[int, Factor]]]) -> Alike:
     owners = np.repeat(numbers, longest).reshape(gates.shape)
     rates = np.stack([np.pad(-f.rates, ((0, 0), (0, longest - len(f.gates)))) for f in factors])
     terms = np.stack([f.terms.reshape(len(f.terms), -1).T for f in factors])
-    return Alike(owners, gates, rates, terms, [len(members) for members in lists])
+    return FactorGroup(owners, gates, rates, terms, [len(members) for members in lists])
 
 
 def _waves(angles: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:

@@ -151,7 +151,7 @@ def test_work_stays_on_the_device_of_the_angles(step):
     if not program.angle_map.curved:
         angles = torch.zeros(2, 3, len(program.parameters), **options)
         assert program.gate_angles(angles).shape == gates.shape
-        assert program.pull_back(angles, gates).shape == angles.shape
+        assert program.vjp(angles, gates).shape == angles.shape
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

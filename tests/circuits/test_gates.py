@@ -294,12 +294,12 @@ def test_angles_of_any_kind(name):
 
 
 @pytest.mark.parametrize("name", EXPRESSIONS)
-def test_pull_back_is_the_transposed_jacobian(name):
+def test_vjp_is_the_transposed_jacobian(name):
     program = StepProgram(around(lib.RXGate(EXPRESSIONS[name])))
     angles = random_angles(program.step, 2, 3, seed=4)
     forth = torch.autograd.functional.jvp(program.gate_angles, angles, u := torch.randn_like(angles))[1]
     g = torch.randn_like(program.gate_angles(angles))
-    torch.testing.assert_close((forth * g).sum(), (program.pull_back(angles, g) * u).sum())
+    torch.testing.assert_close((forth * g).sum(), (program.vjp(angles, g) * u).sum())
 
 
 def test_linear_angles_are_a_matrix_still():

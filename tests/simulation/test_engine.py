@@ -12,10 +12,9 @@ from reference import random_angles, random_state, registers, step_circuits
 
 from qrnn_helpers.backends import ExactBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step, two_way_step
-from qrnn_helpers.simulation import StepProgram, advance, clusters, fuse, replaced_operators
-from qrnn_helpers.simulation import contraction as growth
+from qrnn_helpers.simulation import StepProgram, channel_step, clusters, contraction, fuse, replaced_operators
 from qrnn_helpers.simulation.fusion import WAVES
-from qrnn_helpers.simulation.unitaries import Matrices
+from qrnn_helpers.simulation.unitaries import BlockUnitaries
 
 SEEDS = st.integers(0, 2**20)
 often = settings(max_examples=25, deadline=None)
@@ -56,9 +55,9 @@ def recorded(program: StepProgram, gates: torch.Tensor, rho: torch.Tensor) -> tu
     outcomes = []
     for t in range(gates.shape[1]):
         one = torch.ones((), dtype=rho.dtype)
-        prepared = program.growth.prepare(program.matrices(gates[:, t], rho.dtype), one)
-        rows = program.growth(prepared, one).expand(len(gates), *program.growth.shape)
-        outcome, rho = advance(rows.transpose(1, 2), rho)
+        prepared = program.contraction.prepare(program.unitaries(gates[:, t], rho.dtype), one)
+        rows = program.contraction(prepared, one).expand(len(gates), *program.contraction.shape)
+        outcome, rho = channel_step(rows.transpose(1, 2), rho)
         outcomes.append(outcome)
     return torch.stack(outcomes, 1), rho
 
@@ -68,7 +67,7 @@ def recorded(program: StepProgram, gates: torch.Tensor, rho: torch.Tensor) -> tu
 def test_blocks_multiply_to_the_step(step, seed):
     """Little-endian products of the blocks' matrices, against Qiskit's operator of the bound circuit."""
     program, angles = StepProgram(step), random_angles(step, 1, 1, seed)
-    matrices = program.matrices(program.gate_angles(angles)[0], torch.complex128)
+    matrices = program.unitaries(program.gate_angles(angles)[0], torch.complex128)
     whole = Operator(np.eye(2**step.num_qubits))
     for block, matrix in zip(program.blocks, matrices, strict=True):
         whole = whole.compose(Operator(matrix[0].numpy()), qargs=list(block.qubits))
@@ -79,11 +78,11 @@ def test_blocks_multiply_to_the_step(step, seed):
 def test_every_width_of_cluster_grows_the_same(step):
     program = StepProgram(step)
     gates = program.gate_angles(random_angles(step, 3, 1, seed=1))[:, 0]
-    wanted, one = program.rows(gates, torch.complex128), torch.ones((), dtype=torch.complex128)
+    wanted, one = program.isometries(gates, torch.complex128), torch.ones((), dtype=torch.complex128)
     for width in range(1, 7):
         parts = clusters(fuse(program.ops), width)
-        grown = program._growth(parts)
-        blocks = Matrices([block for part in parts for block in part.blocks])(gates, torch.complex128)
+        grown = program._contraction(parts)
+        blocks = BlockUnitaries([block for part in parts for block in part.blocks])(gates, torch.complex128)
         torch.testing.assert_close(grown(grown.prepare(blocks, one), one), wanted, rtol=0, atol=1e-13)
 
 
@@ -100,7 +99,7 @@ def test_stages_of_the_course_project():
     """Two clusters, and one product that makes the whole isometry: counted by hand."""
     program = StepProgram(rotation_step(4, 4))
     assert [len(cluster.blocks) for cluster in program.clusters] == [4, 3]
-    assert program.growth.sizes == [1, 2**8, 2**12, 2**12]
+    assert program.contraction.sizes == [1, 2**8, 2**12, 2**12]
     assert program.products["isometry"] == 4 * 2 * 2**12  # one old qubit: two columns
 
 
@@ -114,7 +113,7 @@ def test_slopes_are_those_of_a_recorded_computation(step, given_state, time_step
 
     One step from |0...0> alone goes a way of its own.
     """
-    monkeypatch.setitem(growth.PORTION, True, portion)
+    monkeypatch.setitem(contraction.PORTION, True, portion)
     program = StepProgram(step)
     gates = program.gate_angles(random_angles(step, 3, time_steps, seed=2)).requires_grad_()
     start = random_state(3, 2**program.memory, 1) if given_state else None

@@ -19,7 +19,14 @@ from qrnn_helpers import (
     rotation_step,
 )
 from qrnn_helpers.backends import Backend, Circuits
-from qrnn_helpers.simulation import OneStep, StepProgram, ground, joint_moments, kraus_operators, replaced_operators
+from qrnn_helpers.simulation import (
+    HeisenbergPicture,
+    StepProgram,
+    ground,
+    joint_moments,
+    kraus_operators,
+    replaced_operators,
+)
 
 STEPS = [rotation_step(1, 1), rotation_step(2, 1), reuploading_step(1, 2)]
 BATCH, TIME = 2, 3
@@ -66,7 +73,7 @@ def test_joint_moments_are_those_of_all_histories(step):
 def test_one_step_moments_are_those_of_all_histories(step, causal, place):
     program, angles, weights, replaced = case(step)
     kraus = kraus_operators(program, angles, torch.complex128)
-    ends = OneStep(kraus, weights, ground(program, BATCH, torch.complex128, None), causal, second=True)
+    ends = HeisenbergPicture(kraus, weights, ground(program, BATCH, torch.complex128, None), causal, second=True)
     found = ends.moments(place, replaced_operators(program, replaced, torch.complex128))
     for variant, mean, square in zip(replaced, *found, strict=True):
         other = angles.clone()
@@ -107,7 +114,7 @@ def test_noise_has_the_mean_and_variance_of_shots(kind, causal):
     """Within 4.5 standard errors, for shots that are drawn and for those that are not."""
     program, angles, weights, replaced = case(STEPS[1])
     shots, draws, place = 20, 600, 1
-    ends = OneStep(
+    ends = HeisenbergPicture(
         kraus_operators(program, angles, torch.complex128), weights, ground(program, BATCH, torch.complex128, None),
         causal, second=True,
     )  # fmt: skip

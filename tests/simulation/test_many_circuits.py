@@ -91,7 +91,7 @@ def test_gates_of_several_angles_whatever_was_compiled_before():
         program = StepProgram(step)
         angles = rng.uniform(-3, 3, len(step.parameters))
         gates = program.gate_angles(torch.tensor(angles, dtype=ANGLE)[None])
-        found = program.isometries(gates, torch.complex128)[0].numpy()
+        found = program.kraus(gates, torch.complex128)[0].numpy()
         wanted = isometry(step, angles)
         overlap = np.vdot(found, wanted)  # a global phase is nobody's
         np.testing.assert_allclose(found * overlap / abs(overlap), wanted, rtol=0, atol=1e-10, err_msg=str(step))
