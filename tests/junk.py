@@ -121,7 +121,7 @@ class OddEstimator(q.GradientEstimator):
     def circuits(self, program, time_steps):
         return self.count
 
-    def estimate(self, circuits, angles, weights):
+    def estimate(self, executor, angles, weights):
         return self.answer(angles)
 
 

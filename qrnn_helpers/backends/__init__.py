@@ -3,7 +3,7 @@
 from .base import Backend
 from .cost import CostLedger
 from .exact import ExactBackend
-from .executor import Circuits
+from .executor import Executor
 from .jobs import SamplerError
 from .moments import MomentBackend
 from .sampler import SamplerBackend
@@ -11,9 +11,9 @@ from .shots import ShotBackend
 
 __all__ = [
     "Backend",
-    "Circuits",
     "CostLedger",
     "ExactBackend",
+    "Executor",
     "MomentBackend",
     "SamplerBackend",
     "SamplerError",

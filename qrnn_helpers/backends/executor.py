@@ -16,7 +16,7 @@ from ..simulation import StepProgram
 from .base import Backend, each_step, figures
 from .cost import CostLedger
 
-__all__ = ["Circuits"]
+__all__ = ["Executor"]
 
 
 CHUNK_BYTES = 2**28
@@ -36,7 +36,7 @@ class Ran(NamedTuple):
         return self.known or figures(self.backend.device_circuit(self.program, self.time_steps))
 
 
-class Circuits:
+class Executor:
     """The circuits of one layer call, ready to be run at other angles.
 
     A backend with a ``max_circuits`` is handed so many circuits a run at most, whatever sample or variant
@@ -67,11 +67,11 @@ class Circuits:
         probabilities = torch.cat([part for part, _ in self._portions(rows, size)])
         return probabilities.reshape(*gate_angles.shape[:-1], -1)
 
-    def of_samples(self, samples: torch.Tensor) -> Circuits:
+    def of_samples(self, samples: torch.Tensor) -> Executor:
         """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
-        return self.started(None if self.state is None else self.state[samples])
+        return self.from_state(None if self.state is None else self.state[samples])
 
-    def started(self, state: torch.Tensor | None) -> Circuits:
+    def from_state(self, state: torch.Tensor | None) -> Executor:
         """The same from another memory state."""
         twin = copy.copy(self)
         twin.state = state

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
-from ..backends import Circuits
+from ..backends import Executor
 from ..checks import check_bytes, shown
 from ..simulation import StepProgram
 
@@ -23,7 +23,7 @@ class GradientEstimator(ABC):
     """Base of all estimators: subclass it, say what it costs and how it estimates."""
 
     @abstractmethod
-    def estimate(self, circuits: Circuits, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """dL/dangles (batch, time, P) for angles (batch, time, P) and weights (batch, time, R)."""
 
     @abstractmethod
@@ -34,7 +34,7 @@ class GradientEstimator(ABC):
 class Autograd(GradientEstimator):
     """Exact gradients by torch's own differentiation of the exact backend; no circuits of its own."""
 
-    def estimate(self, circuits, angles, weights):
+    def estimate(self, executor, angles, weights):
         raise RuntimeError("Autograd is done by torch itself and never estimates")
 
     def circuits(self, program, time_steps):
@@ -56,9 +56,9 @@ def numbers_of(x: torch.Tensor) -> torch.Tensor:
     return torch.arange(len(x), dtype=torch.int64, device=x.device)
 
 
-def check_move(name: str, move: float, angles: torch.Tensor, circuits: Circuits) -> None:
+def check_move(name: str, move: float, angles: torch.Tensor, executor: Executor) -> None:
     """Refuse a move that rounding swallows, or that swallows the angles: the difference would be a silent zero."""
-    dtype = getattr(circuits.backend, "dtype", angles.dtype)  # the backend's own, if it computes in another
+    dtype = getattr(executor.backend, "dtype", angles.dtype)  # the backend's own, if it computes in another
     unit = torch.finfo(dtype).eps
     least = unit * max([1.0, *angles.detach().abs().amax((0, 1)).tolist()])
     if not least < move < 1 / unit:

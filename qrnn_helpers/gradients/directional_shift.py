@@ -39,8 +39,8 @@ class DirectionalShift(GradientEstimator):
     def circuits(self, program, time_steps):
         return 2 * self.directions
 
-    def estimate(self, circuits, angles, weights):
-        program = circuits.program
+    def estimate(self, executor, angles, weights):
+        program = executor.program
         gate_angles = program.gate_angles(angles)
         band = angles.shape[1] * sum(np.ptp(op.family.eigenvalues) for op in program.occurrences)
         if not band:  # no angle moves anything
@@ -50,7 +50,7 @@ class DirectionalShift(GradientEstimator):
         node = _riesz_nodes(signs.shape[:2], self.generator).to(angles)[..., None, None]
         moves = (2 * node + 1) * torch.pi / (2 * band) * signs
         both = program.reduced(torch.cat([gate_angles + moves, gate_angles - moves]))
-        forth, back = circuits.values(both, weights).split(self.directions)
+        forth, back = executor.values(both, weights).split(self.directions)
         change = changes(forth - back, self.causal) * (1 - 2 * (node % 2))
         return program.vjp(angles, (band / 2 * change * signs).mean(0))
 

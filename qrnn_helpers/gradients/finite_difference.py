@@ -30,14 +30,14 @@ class FiniteDifference(GradientEstimator):
     def circuits(self, program, time_steps):
         return 2 * time_steps * len(program.parameters)
 
-    def estimate(self, circuits, angles, weights):
-        program, count = circuits.program, angles.shape[2]
+    def estimate(self, executor, angles, weights):
+        program, count = executor.program, angles.shape[2]
         gate_angles = program.gate_angles(angles)
-        check_move("h", self.h, angles, circuits)
+        check_move("h", self.h, angles, executor)
         moves = self.h * torch.eye(count, dtype=angles.dtype, device=angles.device)[:, None]
-        readouts = circuits.variants(gate_angles, weights, self.causal)
+        readouts = executor.variants(gate_angles, weights, self.causal)
         gradient = torch.zeros_like(angles)
-        for steps in circuits.spans(gate_angles, 2 * count) if count else ():
+        for steps in executor.spans(gate_angles, 2 * count) if count else ():
             check_copies("angles", gate_angles, 2 * count, len(steps), count)
             here = along(angles, steps)
             replaced = program.gate_angles(torch.cat([here + moves, here - moves]))

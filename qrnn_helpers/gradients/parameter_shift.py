@@ -44,13 +44,13 @@ class ParameterShift(GradientEstimator):
             return time_steps * program.shift_circuits
         return int(live_angles(program, time_steps).live[:, program.shift_terms[0]].sum())
 
-    def estimate(self, circuits, angles, weights):
-        program, time_steps, count = circuits.program, angles.shape[1], circuits.program.shift_circuits
+    def estimate(self, executor, angles, weights):
+        program, time_steps, count = executor.program, angles.shape[1], executor.program.shift_circuits
         gate_angles = program.gate_angles(angles)
-        plan = live_angles(program, time_steps, circuits.state is None) if self.prune else None
-        readouts = circuits.variants(gate_angles, weights, self.causal)
+        plan = live_angles(program, time_steps, executor.state is None) if self.prune else None
+        readouts = executor.variants(gate_angles, weights, self.causal)
         slopes = torch.zeros_like(gate_angles)
-        spans = [range(t, t + 1) for t in range(time_steps)] if self.prune else circuits.spans(gate_angles, count)
+        spans = [range(t, t + 1) for t in range(time_steps)] if self.prune else executor.spans(gate_angles, count)
         for steps in spans:
             gate, shift, coefficient = _terms(program, angles, plan.live[steps.start] if self.prune else None)
             if not len(gate):
@@ -87,8 +87,8 @@ class RandomCoordinate(GradientEstimator):
         counts = torch.bincount(program.shift_terms[0], minlength=len(program.occurrences)).repeat(time_steps)
         return int(counts.sort(descending=True).values[: self.coordinates].sum())
 
-    def estimate(self, circuits, angles, weights):
-        program, (batch, time_steps, _) = circuits.program, angles.shape
+    def estimate(self, executor, angles, weights):
+        program, (batch, time_steps, _) = executor.program, angles.shape
         gate_angles, gates = program.gate_angles(angles), len(program.occurrences)
         if not gates:
             return torch.zeros_like(angles)
@@ -102,7 +102,7 @@ class RandomCoordinate(GradientEstimator):
         rows.flatten(1)[numbers_of(place), place] += shift[term]
         first = place // gates if self.causal else torch.zeros_like(place)
         seen = numbers_of(angles[0]) >= first[:, None]
-        value = (circuits.of_samples(sample).values(rows, weights[sample]) * seen).sum(-1)
+        value = (executor.of_samples(sample).values(rows, weights[sample]) * seen).sum(-1)
         slopes = torch.zeros_like(gate_angles)
         slopes.flatten(1).index_put_((sample, place), coefficient[term] * value, accumulate=True)
         return program.vjp(angles, slopes * (time_steps * gates / self.coordinates))

@@ -33,11 +33,11 @@ class SPSA(GradientEstimator):
     def circuits(self, program, time_steps):
         return 2 * self.directions
 
-    def estimate(self, circuits, angles, weights):
-        check_move("c", self.c, angles, circuits)
-        check_copies("directions", angles, 2 * self.directions, angles.shape[1], len(circuits.program.occurrences))
+    def estimate(self, executor, angles, weights):
+        check_move("c", self.c, angles, executor)
+        check_copies("directions", angles, 2 * self.directions, angles.shape[1], len(executor.program.occurrences))
         signs = signs_of((self.directions, *angles.shape), self.generator, angles)
-        both = circuits.program.gate_angles(torch.cat([angles + self.c * signs, angles - self.c * signs]))
-        forth, back = circuits.values(both, weights).split(self.directions)
+        both = executor.program.gate_angles(torch.cat([angles + self.c * signs, angles - self.c * signs]))
+        forth, back = executor.values(both, weights).split(self.directions)
         change = changes(forth - back, self.causal)
         return (change * signs).mean(0) / (2 * self.c)

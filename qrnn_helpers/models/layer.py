@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from ..backends import Backend, Circuits, CostLedger, ExactBackend
+from ..backends import Backend, CostLedger, ExactBackend, Executor
 from ..checks import check_bytes, check_instance, check_integer, check_tensor, usable
 from ..gradients import Autograd, GradientEstimator, ParameterShift
 from ..simulation import StepProgram
@@ -70,12 +70,12 @@ class QuantumRecurrentLayer(nn.Module):
         """All in float64: in the angles' own dtype, sums and differences of angles would be rounded."""
         with settled(angles.device):
             wide, state = usable(angles).to(torch.float64), None if state is None else usable(state)
-            circuits = Circuits(self.program, self.backend, self.cost, state)
+            executor = Executor(self.program, self.backend, self.cost, state)
             if isinstance(self.gradient, Autograd):
-                probabilities, state = circuits.forward(wide)
+                probabilities, state = executor.forward(wide)
             else:
                 state = None if state is None else state.detach()
-                probabilities, state = _Estimated.apply(wide, state, circuits, self.gradient)
+                probabilities, state = _Estimated.apply(wide, state, executor, self.gradient)
             return probabilities.to(angles.dtype), state
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
@@ -141,10 +141,10 @@ class _Estimated(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, angles, state, circuits, gradient):
-        probabilities, final = circuits.forward(angles)
+    def forward(ctx, angles, state, executor, gradient):
+        probabilities, final = executor.forward(angles)
         ctx.save_for_backward(angles, state)
-        ctx.circuits, ctx.gradient = circuits.started(None), gradient
+        ctx.executor, ctx.gradient = executor.from_state(None), gradient
         if final is not None:
             ctx.mark_non_differentiable(final)
         return probabilities, final
@@ -154,7 +154,7 @@ class _Estimated(torch.autograd.Function):
     def backward(ctx, weights, _):
         angles, state = ctx.saved_tensors
         with settled(angles.device):
-            slopes = ctx.gradient.estimate(ctx.circuits.started(state), angles, weights)
+            slopes = ctx.gradient.estimate(ctx.executor.from_state(state), angles, weights)
         allowed = f"an estimator that answers a real tensor of shape {tuple(angles.shape)}"
         if check_instance("gradient", slopes, torch.Tensor, allowed).shape != angles.shape or slopes.is_complex():
             raise ValueError(f"gradient must be {allowed}; got {slopes.dtype} of shape {tuple(slopes.shape)}")

@@ -21,7 +21,7 @@ from qrnn_helpers import (
     ShotBackend,
     checks,
 )
-from qrnn_helpers.backends import Circuits, MomentBackend, exact, moments, shots
+from qrnn_helpers.backends import Executor, MomentBackend, exact, moments, shots
 from qrnn_helpers.backends.moments import moment_bytes
 from qrnn_helpers.checks import GATE_LIMIT, MEMORY_LIMIT
 from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll
@@ -215,8 +215,8 @@ def test_an_estimator_refuses_its_circuits_before_it_makes_them(estimator, batch
     program = StepProgram(rotation_step(1, 1))
     angles = random_angles(program.step, batch, time_steps, seed=1)
     with torch.no_grad(), Peak() as peak, pytest.raises(ValueError, match=f"must need at most {most} bytes"):
-        circuits = Circuits(program, ExactBackend(), CostLedger(), None)
-        estimator.estimate(circuits, angles, torch.ones(batch, time_steps, 2, dtype=torch.float64))
+        executor = Executor(program, ExactBackend(), CostLedger(), None)
+        estimator.estimate(executor, angles, torch.ones(batch, time_steps, 2, dtype=torch.float64))
     assert peak.most <= most
 
 
@@ -234,7 +234,7 @@ def test_the_peak_of_an_estimate_is_foreseen(estimator, batch, time_steps, monke
         monkeypatch.setattr(module, "check_bytes", lambda name, needed, what: foreseen.append(needed))
     program = StepProgram(rotation_step(1, 1))
     angles = random_angles(program.step, batch, time_steps, seed=1)
-    circuits = Circuits(program, ExactBackend(), CostLedger(), None)
+    executor = Executor(program, ExactBackend(), CostLedger(), None)
     with torch.no_grad(), Peak() as peak:
-        estimator.estimate(circuits, angles, torch.ones(batch, time_steps, 2, dtype=torch.float64))
+        estimator.estimate(executor, angles, torch.ones(batch, time_steps, 2, dtype=torch.float64))
     assert peak.most <= sum(foreseen) <= 3 * peak.most, (peak.most, foreseen)

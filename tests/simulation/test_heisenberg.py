@@ -18,7 +18,7 @@ from qrnn_helpers import (
     reuploading_step,
     rotation_step,
 )
-from qrnn_helpers.backends import Backend, Circuits
+from qrnn_helpers.backends import Backend, Executor
 from qrnn_helpers.simulation import (
     HeisenbergPicture,
     StepProgram,
@@ -154,9 +154,9 @@ def test_every_estimator_runs_on_moments_and_is_billed_alike(gradient):
             gradient.generator.manual_seed(8)
         layer = QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
         angles = torch.full((2, 3, step.num_parameters), 0.7, dtype=torch.float64)
-        circuits = Circuits(layer.program, backend, layer.cost, None)
+        executor = Executor(layer.program, backend, layer.cost, None)
         weights = torch.linspace(-1, 1, 2 * 3 * 4, dtype=torch.float64).reshape(2, 3, 4)
-        found[type(backend)] = gradient.estimate(circuits, angles, weights), layer.cost.circuits
+        found[type(backend)] = gradient.estimate(executor, angles, weights), layer.cost.circuits
     (exact, billed), (noisy, same) = found.values()
     assert billed == same > 0
     assert (noisy - exact).abs().max() < 5e-3

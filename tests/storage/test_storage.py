@@ -437,8 +437,9 @@ WRITES = {
 def run_apart(lines: list[str], folder) -> subprocess.CompletedProcess:
     """Run lines of Python in a process of their own."""
     imports = ["import os, resource, signal", "import numpy as np, torch, xarray as xr"]
-    names = "from qrnn_helpers.store import add_to_manifest, save, save_state, write_json, write_record"
-    program = "\n".join([*imports, names, f"folder = {str(folder)!r}", *lines])
+    names = "from qrnn_helpers.storage import add_to_manifest, save, save_state, write_record"
+    inner = "from qrnn_helpers.storage.files import write_json"
+    program = "\n".join([*imports, names, inner, f"folder = {str(folder)!r}", *lines])
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
 
 
