@@ -32,6 +32,7 @@ from qrnn_helpers.show import style as show_style
 from qrnn_helpers.study import methods as study
 from qrnn_helpers.study.exponents import RECIPES
 from qrnn_helpers.tasks import metrics
+from qrnn_helpers.training import shuffled
 
 STEP = q.rotation_step(1, 1)
 ANGLES = 0.3 * torch.ones(2, 3, 13, dtype=torch.float64)
@@ -441,6 +442,7 @@ def fit_arguments(_) -> dict:
         "model": junk.qrnn(), "train": junk.pair(), "validation": junk.pair(),
         "optimizer": "gradient descent", "batch_size": 2, "budget": q.Budget(steps=2),
         "washout": 0, "seed": 1, "progress": False, "schedule": None, "scored_steps": None, "validations": 2,
+        "batches": shuffled, "loss": None,
     }  # fmt: skip
 
 
@@ -706,6 +708,7 @@ TABLE = {
             "batch_size": integer(1, 4),
             "budget": a("object", q.Budget), "washout": integer(0, 2), "seed": SEED, "progress": BOOL,
             "schedule": optional(FUNCTION), "scored_steps": optional(integer(1, 3)), "validations": integer(1),
+            "batches": FUNCTION, "loss": optional(FUNCTION),
         },
         trained,
     ),

@@ -4,7 +4,7 @@ from .budget import Budget, cosine
 from .ridge import ridge_readout
 from .rollout import train_in_loop
 from .spsa_optimizer import SPSAOptimizer
-from .trainer import fit
+from .trainer import fit, shuffled
 from .variable_projection import train_features, whitening
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "cosine",
     "fit",
     "ridge_readout",
+    "shuffled",
     "train_features",
     "train_in_loop",
     "whitening",

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import nn
 
 from ..checks import check_instance, check_integer, check_real, check_tensor, shown, torch_generator
-from .budget import cosine
+from .loop import minimise
 
-__all__ = ["loop_loss", "train_in_loop"]
+__all__ = ["check_answer", "check_counts", "check_finite", "loop_loss", "normal_like", "train_in_loop"]
+
+
+class ClippedAdam(torch.optim.Adam):
+    """Adam on a gradient whose norm, over all weights together, is cut to 1."""
+
+    def step(self, closure: Callable[[], torch.Tensor]) -> torch.Tensor:
+        with torch.enable_grad():
+            loss = closure()
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        nn.utils.clip_grad_norm_(weights, 1.0)
+        super().step()
+        return loss
 
 
 @torch.inference_mode(False)
@@ -28,46 +40,54 @@ def train_in_loop(
     training.  The rate falls along a cosine.  Returns the losses.
     """
     check_instance("advance", advance, Callable, "a function of histories")
-    steps, horizon, updates, batch = (
-        check_integer(name, value, minimum=1)
-        for name, value in {"steps": steps, "horizon": horizon, "updates": updates, "batch": batch}.items()
-    )
-    noise, length = check_real("noise", noise, minimum=0.0), steps + horizon
+    steps, horizon, updates, batch = check_counts(steps=steps, horizon=horizon, updates=updates, batch=batch)
+    noise = check_real("noise", noise, minimum=0.0)
+    length = steps + horizon
     if check_instance("series", series, torch.Tensor, "a tensor (trajectory, time, ...)").shape[1] < length:
         raise ValueError(f"series must have {length} times or more; got shape {tuple(series.shape)}")
-    optimizer, generator = torch.optim.Adam(weights, lr=check_real("rate", rate, 0.0, True)), torch_generator(seed)
-    losses = []
-    for k in range(updates):
-        optimizer.param_groups[0]["lr"] = rate * cosine(k / updates)
-        place = {"generator": generator, "device": generator.device}
-        trajectory = torch.randint(len(series), (batch, 1), **place)
-        time = torch.randint(series.shape[1] - length + 1, (batch, 1), **place)
-        time = time + torch.arange(length, dtype=time.dtype, device=time.device)
-        pieces = series[trajectory.to(series.device), time.to(series.device)]
-        kick = noise * normal_like(pieces[:, :steps], generator)
-        loss = loop_loss(advance, pieces[:, :steps] + kick, pieces[:, steps:], unit)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        losses.append(check_finite(loss))
-    return losses
+    optimizer = ClippedAdam(weights, lr=check_real("rate", rate, 0.0, True))
+    generator = torch_generator(seed)
+
+    def loss(piece: torch.Tensor) -> torch.Tensor:
+        history, truth = piece[:, :steps], piece[:, steps:]
+        kick = noise * normal_like(history, generator)
+        return check_finite(loop_loss(advance, history + kick, truth, unit))
+
+    return minimise(optimizer, _pieces(series, length, batch, generator), loss, updates)
 
 
 def loop_loss(
-    advance: Callable[[torch.Tensor], torch.Tensor], history: torch.Tensor, truth: torch.Tensor, unit=1.0
+    advance: Callable[[torch.Tensor], torch.Tensor],
+    history: torch.Tensor,
+    truth: torch.Tensor,
+    unit: torch.Tensor | float = 1.0,
 ) -> torch.Tensor:
     """Mean squared error of a closed loop from ``history`` (n, steps, ...) over ``truth`` (n, horizon, ...)."""
     check_tensor("history", history, ("n", "steps", *history.shape[2:]))
-    total = 0.0
-    for k in range(truth.shape[1]):
-        new = check_answer("advance", advance(history), truth[:, k].shape)
-        total = total + ((new - truth[:, k]) * unit).square().mean()
+    errors = []
+    for wanted in truth.unbind(1):
+        new = check_answer("advance", advance(history), wanted.shape)
+        errors.append(((new - wanted) * unit).square().mean())
         history = torch.cat([history[:, 1:], new[:, None]], dim=1)
-    return total / truth.shape[1]
+    return sum(errors) / len(errors)
 
 
-def check_answer(name: str, answer: torch.Tensor, shape: tuple) -> torch.Tensor:
+def _pieces(series: torch.Tensor, length: int, count: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+    """Stretches (count, length, ...) of the series, from random trajectories and times."""
+    drawn = {"generator": generator, "device": generator.device}
+    while True:
+        trajectory = torch.randint(len(series), (count, 1), **drawn)
+        start = torch.randint(series.shape[1] - length + 1, (count, 1), **drawn)
+        time = start + torch.arange(length, dtype=start.dtype, device=start.device)
+        yield series[trajectory.to(series.device), time.to(series.device)]
+
+
+def check_counts(**counts: int) -> list[int]:
+    """Integers of 1 or more, named by their arguments."""
+    return [check_integer(name, count, minimum=1) for name, count in counts.items()]
+
+
+def check_answer(name: str, answer: torch.Tensor, shape: tuple[int | None, ...]) -> torch.Tensor:
     """What a caller's function returned, if it is a tensor of that shape (None: any size)."""
     came = tuple(answer.shape) if isinstance(answer, torch.Tensor) else shown(answer)
     fits = isinstance(came, tuple) and len(came) == len(shape)
@@ -76,13 +96,14 @@ def check_answer(name: str, answer: torch.Tensor, shape: tuple) -> torch.Tensor:
     return answer
 
 
+def check_finite(loss: torch.Tensor) -> torch.Tensor:
+    """The loss itself, if it is a finite number."""
+    if not torch.isfinite(loss):
+        raise ValueError(f"rate must lead to finite losses; got {loss.item()}: it is too high, or the loop diverges")
+    return loss
+
+
 def normal_like(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Standard normal numbers of the shape, dtype and device of ``like``."""
     drawn = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
     return drawn.to(like.device)
-
-
-def check_finite(loss: torch.Tensor) -> float:
-    if not math.isfinite(value := loss.item()):
-        raise ValueError(f"rate must lead to finite losses; got {value}: it is too high, or the loop diverges")
-    return value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from copy import deepcopy
-from numbers import Real
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
+from typing import Any
 
 import pandas as pd
 import torch
@@ -15,18 +15,37 @@ from torch.utils.data import Dataset, default_collate
 from tqdm.auto import tqdm
 
 from ..backends import CostLedger
-from ..checks import check_bytes, check_instance, check_integer, check_real, check_tensor, shown, torch_generator
-from ..tasks import nrmse
-from .budget import Budget, OverBudget, Spending, cosine
+from ..checks import check_bytes, check_instance, check_integer, check_tensor, shown, torch_generator
+from ..tasks import Pair, nrmse
+from .budget import Budget, Spending, cosine
+from .loop import Schedule, updates
 
-__all__ = ["fit"]
+__all__ = ["fit", "shuffled"]
+
+
+BatchSource = Callable[[torch.Tensor, torch.Tensor, int, torch.Generator], Iterator]
+"""x, y, batch size and generator -> batches, whatever the loss takes."""
+
+Loss = Callable[[nn.Module, Any], torch.Tensor]
+"""Model and batch -> a scalar tensor."""
+
+
+def shuffled(x: torch.Tensor, y: torch.Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Pair]:
+    """Batches (x, y) without replacement: one shuffled epoch after another, without end, joined without a gap."""
+    device = generator.device
+    waiting = torch.empty(0, dtype=torch.int64, device=device)
+    while True:
+        while len(waiting) < batch_size:
+            waiting = torch.cat([waiting, torch.randperm(len(x), generator=generator, device=device)])
+        rows, waiting = waiting[:batch_size], waiting[batch_size:]
+        yield x[rows.to(x.device)], y[rows.to(y.device)]
 
 
 @torch.inference_mode(False)  # wherever it is called: updates need gradients
 def fit(
     model: nn.Module,
-    train: Dataset | tuple,
-    validation: Dataset | tuple,
+    train: Dataset | Pair,
+    validation: Dataset | Pair,
     *,
     optimizer: torch.optim.Optimizer,
     batch_size: int,
@@ -34,9 +53,11 @@ def fit(
     washout: int = 0,
     seed: int | torch.Generator | None = None,
     progress: bool = True,
-    schedule: Callable[[float], float] | None = cosine,
+    schedule: Schedule | None = cosine,
     scored_steps: int | None = None,
     validations: int = 20,
+    batches: BatchSource = shuffled,
+    loss: Loss | None = None,
 ) -> pd.DataFrame:
     """Train ``model`` on mean squared error after the first ``washout`` steps; returns the curve.
 
@@ -46,6 +67,9 @@ def fit(
     NRMSE, over the last ``scored_steps`` outputs (default: all after the washout), is computed about
     ``validations`` times and after the last step, with the model's own backends; its circuits are booked on the
     ledgers' scope "validation".
+
+    ``batches(x, y, batch_size, generator)`` iterates over batches, pairs (x, y) unless given; training ends with
+    them.  ``loss(model, batch)`` is the scalar that is minimised instead of the mean squared error.
 
     Updates leave every module in the mode it comes in, so call ``model.train()`` for dropout and batch statistics;
     dropout draws from torch's global generator.  Scores are taken in eval mode; modes and buffers are then as before.
@@ -60,7 +84,7 @@ def fit(
     ``train_loss`` is what the optimiser's step returns, with gradients the loss before the update.  ``seed``
     draws the batches: without replacement, epoch by epoch.
     """
-    _check_objects(model, optimizer, budget, progress, schedule)
+    _check_objects(model, optimizer, budget, progress, schedule, batches, loss)
     x, y = _pair("train", train)
     held_out = _pair("validation", validation)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
@@ -68,39 +92,60 @@ def fit(
     scored = check_integer("scored_steps", scored_steps, minimum=1, maximum=x.shape[1])
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
     validations = min(check_integer("validations", validations, minimum=1), 10**9)
-    batches = _batches(len(x), batch_size, torch_generator(seed))
-    rows, scores = [], 0
+    source = batches(x, y, batch_size, torch_generator(seed))
+    check_instance("batches' answer", source, Iterator, "an iterator over batches")
+    spending = Spending(model, budget, getattr(optimizer, "evaluations", None))
+    rows = []
+    scores = 0
     with (
-        Spending(model, budget, getattr(optimizer, "evaluations", None)) as spending,
-        _scheduled(optimizer, schedule) as set_rates,
+        closing(updates(optimizer, source, partial(_loss, model, loss, washout), spending, schedule)) as training,
         _bar(progress) as bar,
     ):
-        while spending.allows_another():
-            begun = spending.fraction()
-            rate = set_rates(begun)
-            batch = next(batches).to(x.device)
-            loss = _update(model, optimizer, x[batch], y[batch.to(y.device)], washout, spending)
-            if loss is None:
-                break
-            spending.steps += 1
+        for row in training:
             if not spending.fraction():
                 raise ValueError(f"budget must be in steps for a model that runs no circuits in training; got {budget}")
-            score = math.nan
-            if spending.fraction() * validations >= scores + 1:
-                scores = int(spending.fraction() * validations)
-                score = _score(model, *held_out, scored, spending.ledgers)
-                bar.set_postfix(loss=loss, validation_nrmse=score, refresh=False)
-            rows.append({**spending.row(), "rate": rate, "train_loss": loss, "validation_nrmse": score})
-            bar.update(spending.fraction() - begun)
-        if not rows:
-            words = f"one step, which takes {spending.step_circuits} circuits or more"
-            raise ValueError(f"budget must allow {words}; got {budget}")
-        if math.isnan(rows[-1]["validation_nrmse"]):
-            rows[-1]["validation_nrmse"] = _score(model, *held_out, scored, spending.ledgers)
+            row["validation_nrmse"] = math.nan
+            due = int(spending.fraction() * validations)
+            if due > scores:
+                scores = due
+                row["validation_nrmse"] = _score(model, *held_out, scored, spending.ledgers)
+                bar.set_postfix(loss=row["train_loss"], validation_nrmse=row["validation_nrmse"], refresh=False)
+            rows.append(row)
+            bar.update(spending.fraction() - bar.n)
+    if not rows:
+        raise _no_step(spending)
+    if math.isnan(rows[-1]["validation_nrmse"]):
+        rows[-1]["validation_nrmse"] = _score(model, *held_out, scored, spending.ledgers)
     return pd.DataFrame(rows)
 
 
-def _check_objects(model, optimizer, budget, progress, schedule) -> None:
+def _no_step(spending: Spending) -> ValueError:
+    if spending.allows_another():
+        return ValueError("batches must give a batch for the first step; got none")
+    words = f"one step, which takes {spending.step_circuits} circuits or more"
+    return ValueError(f"budget must allow {words}; got {spending.budget}")
+
+
+def _loss(model: nn.Module, loss: Loss | None, washout: int, batch: Any) -> torch.Tensor:
+    """The loss of a batch, which depends on the weights."""
+    value = _squared_error(model, batch, washout) if loss is None else loss(model, batch)
+    scalar = isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_floating_point() and not value.is_meta
+    if not scalar:
+        raise TypeError(f"loss must return a real tensor of one number; got {shown(value)}")
+    if torch.is_grad_enabled() and not value.requires_grad:
+        raise ValueError("model must return outputs that depend on its weights; got some that do not")
+    return value
+
+
+def _squared_error(model: nn.Module, batch: Pair, washout: int) -> torch.Tensor:
+    if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+        raise TypeError(f"batches must be pairs (x, y) without a loss of their own; got {shown(batch)}")
+    x, y = batch
+    outputs = _outputs(model, "train", x, y)
+    return nn.functional.mse_loss(outputs[:, washout:], y[:, washout:].to(outputs.device))
+
+
+def _check_objects(model, optimizer, budget, progress, schedule, batches, loss) -> None:
     """The arguments of `fit` that are no data and no counts; an optimiser of other weights would train nothing."""
     check_instance("model", model, nn.Module, "a torch module")
     check_instance("optimizer", optimizer, torch.optim.Optimizer, "a torch optimizer")
@@ -108,6 +153,9 @@ def _check_objects(model, optimizer, budget, progress, schedule) -> None:
     check_instance("progress", progress, bool, "True or False")
     if schedule is not None:
         check_instance("schedule", schedule, Callable, "a function of the spent fraction, or None")
+    check_instance("batches", batches, Callable, "a function of x, y, batch size and generator")
+    if loss is not None:
+        check_instance("loss", loss, Callable, "a function of model and batch, or None")
     own = {id(weight) for weight in model.parameters() if weight.requires_grad}
     if not any(id(weight) in own for group in optimizer.param_groups for weight in group["params"]):
         raise ValueError(f"optimizer must hold a trainable weight of the model; got none of its {len(own)}")
@@ -120,79 +168,6 @@ def _check_objects(model, optimizer, budget, progress, schedule) -> None:
 def _bar(progress: bool) -> tqdm:
     """A bar that fills as the budget is spent."""
     return tqdm(total=1.0, disable=not progress, bar_format="{l_bar}{bar}| {postfix}")
-
-
-@contextmanager
-def _scheduled(optimizer: torch.optim.Optimizer, schedule: Callable[[float], float] | None) -> Iterator[Callable]:
-    """A function that sets the rates for a spent fraction; the rates are given back at the end."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-
-    def set_rates(fraction: float) -> float:
-        factor = 1.0 if schedule is None else check_real("schedule's factor", schedule(fraction), minimum=0.0)
-        for group, rate in zip(optimizer.param_groups, rates):
-            group["lr"] = rate * factor
-        return float(optimizer.param_groups[0]["lr"])
-
-    try:
-        yield set_rates
-    finally:
-        for group, rate in zip(optimizer.param_groups, rates):
-            group["lr"] = rate
-
-
-def _update(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    washout: int,
-    spending: Spending,
-) -> float | None:
-    """One optimiser step; returns the loss that it reports, or None if the budget does not allow it."""
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    start, losses, best = _clones(weights) if spending.limited else [], [], []
-    # A step can only be cut short between two calls: one call a step, and there is nothing to give back.
-    several = spending.limited and spending.evaluations is None and spending.calls != 1
-    state = {weight: deepcopy(own) for weight, own in optimizer.state.items()} if several else None
-
-    def closure() -> torch.Tensor:
-        slopes = torch.is_grad_enabled()  # torch's optimisers enable it; SPSAOptimizer asks for the loss alone
-        with spending.evaluation(len(losses)):
-            optimizer.zero_grad()
-            outputs = _outputs(model, "train", x, y)
-            loss = nn.functional.mse_loss(outputs[:, washout:], y[:, washout:].to(outputs.device))
-            value = float(loss.detach())
-            if not math.isfinite(value) and not (slopes and losses):  # a line search may find its way back
-                words = "train y is too large, the optimizer's rate too high, or the model diverges by itself"
-                raise ValueError(f"train must lead to finite losses; got {value}: {words}")
-            if slopes:
-                if not loss.requires_grad:
-                    raise ValueError("model must return outputs that depend on its weights; got some that do not")
-                loss.backward()
-        if spending.limited and slopes and value < min(losses, default=math.inf):
-            best[:] = _clones(weights)
-        losses.append(value)
-        return loss
-
-    try:
-        answer = optimizer.step(closure)
-    except OverBudget:
-        with torch.no_grad():
-            for weight, old in zip(weights, best or start):
-                weight.copy_(old)
-        if state is not None:
-            optimizer.state.clear()
-            optimizer.state.update(state)
-        return losses[0] if best else None
-    if not losses:
-        raise ValueError(f"optimizer must call its closure; got a {type(optimizer).__name__} that did not")
-    spending.calls = max(spending.calls, len(losses))
-    answer = answer.item() if isinstance(answer, torch.Tensor) and answer.numel() == 1 else answer
-    return float(answer) if isinstance(answer, Real) else losses[0]
-
-
-def _clones(weights: list[torch.Tensor]) -> list[torch.Tensor]:
-    return [weight.detach().clone() for weight in weights]
 
 
 def _outputs(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -236,16 +211,6 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             module.training = mode
         for module, name, buffer, old in buffers:
             setattr(module, name, buffer.copy_(old))
-
-
-def _batches(count: int, batch_size: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Endless batches of indices: one shuffled epoch after another, joined without a gap."""
-    waiting = torch.empty(0, dtype=torch.int64, device=generator.device)
-    while True:
-        while len(waiting) < batch_size:
-            waiting = torch.cat([waiting, torch.randperm(count, generator=generator, device=generator.device)])
-        yield waiting[:batch_size]
-        waiting = waiting[batch_size:]
 
 
 def _collated(name: str, data: Dataset) -> list:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from ..checks import check_instance, check_integer, check_real, torch_generator
-from ..tasks import Task
-from .budget import cosine
+from ..checks import check_instance, check_real, torch_generator
+from ..tasks import Pair, Task
+from .loop import minimise
 from .ridge import ridge_from_moments
-from .rollout import check_answer, check_finite, normal_like
+from .rollout import check_answer, check_counts, check_finite, normal_like
 
 __all__ = ["train_features", "whitening"]
 
 
-FORGET = 0.02
-"""Weight of a new batch in the running moments from which `train_features` solves the readout."""
-
-FIRST = 5
-"""Batches that fill the moments before the first update."""
+Features = Callable[[torch.Tensor], torch.Tensor]
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()
 def train_features(
-    features: Callable[[torch.Tensor], torch.Tensor], weights: Sequence[torch.Tensor], task: Task, *,
+    features: Features, weights: Sequence[torch.Tensor], task: Task, *,
     rate: float, updates: int, penalty: float = 1e-7, noise: float = 0.0, batch: int = 256,
     seed: int | torch.Generator | None = None,
 ) -> list[float]:  # fmt: skip
@@ -39,25 +35,27 @@ def train_features(
     cosine.  Returns the losses on the scored steps; the last readout is the caller's to fit.
     """
     check_instance("task", task, Task, "a Task")
-    updates, batch = (check_integer(k, v, minimum=1) for k, v in {"updates": updates, "batch": batch}.items())
+    updates, batch = check_counts(updates=updates, batch=batch)
     noise = check_real("noise", noise, minimum=0.0)
-    optimizer, generator = torch.optim.Adam(weights, lr=check_real("rate", rate, 0.0, True)), torch_generator(seed)
-    x, y = task.train[0], task.train[1][:, task.lags - 1 :]
-    moments, losses = None, []
-    for k in range(-FIRST, updates):
-        rows = torch.randint(len(x), (batch,), generator=generator, device=generator.device).to(x.device)
-        noisy = x[rows] + noise * normal_like(x[rows], generator)
-        seen, target = _with_inputs(features, noisy)[:, task.lags - 1 :].flatten(0, 1), y[rows].flatten(0, 1)
-        moments = _updated(moments, seen.detach(), target)
-        if k < 0:
-            continue
-        optimizer.param_groups[0]["lr"] = rate * cosine(k / updates)
-        loss = (seen @ ridge_from_moments(*moments, penalty) - target).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(check_finite(loss))
-    return losses
+    optimizer = torch.optim.Adam(weights, lr=check_real("rate", rate, 0.0, True))
+    windows = _noisy_windows(task, batch, noise, torch_generator(seed))
+    moments = _Moments()
+
+    def scored(window: Pair) -> Pair:
+        """Features and targets of the scored steps, (n, k) and (n, outputs), counted in the moments."""
+        x, y = window
+        rows = _with_inputs(features, x)[:, task.lags - 1 :].flatten(0, 1)
+        moments.update(rows.detach(), y.flatten(0, 1))
+        return rows, y.flatten(0, 1)
+
+    def loss(window: Pair) -> torch.Tensor:
+        rows, target = scored(window)
+        readout = ridge_from_moments(moments.gram, moments.right, penalty)
+        return check_finite((rows @ readout - target).square().mean())
+
+    for _ in range(_Moments.FIRST):
+        scored(next(windows))
+    return minimise(optimizer, windows, loss, updates)
 
 
 def whitening(features: torch.Tensor, penalty: float = 1e-9) -> torch.Tensor:
@@ -69,13 +67,36 @@ def whitening(features: torch.Tensor, penalty: float = 1e-9) -> torch.Tensor:
     return vectors / (values.clamp_min(0) + penalty * values.max()).sqrt()
 
 
-def _with_inputs(features: Callable, x: torch.Tensor) -> torch.Tensor:
+class _Moments:
+    """Running means of F^T F and F^T y over batches."""
+
+    FIRST = 5
+    """Batches that fill them before the first update."""
+
+    FORGET = 0.02
+    """Weight of a new batch."""
+
+    gram: torch.Tensor | None = None
+    right: torch.Tensor | None = None
+
+    def update(self, rows: torch.Tensor, target: torch.Tensor) -> None:
+        gram = rows.T @ rows / len(rows)
+        right = rows.T @ target / len(rows)
+        first = self.gram is None
+        self.gram = gram if first else torch.lerp(self.gram, gram, self.FORGET)
+        self.right = right if first else torch.lerp(self.right, right, self.FORGET)
+
+
+def _noisy_windows(task: Task, count: int, noise: float, generator: torch.Generator) -> Iterator[Pair]:
+    """Training windows drawn with replacement: noisy inputs, and the targets of the scored steps."""
+    x, y = task.train
+    while True:
+        rows = torch.randint(len(x), (count,), generator=generator, device=generator.device).to(x.device)
+        inputs = x[rows]
+        yield inputs + noise * normal_like(inputs, generator), y[rows, task.lags - 1 :]
+
+
+def _with_inputs(features: Features, x: torch.Tensor) -> torch.Tensor:
     """Features, the inputs and 1: (n, steps, k + inputs + 1)."""
-    found = check_answer("features", features(x), (*x.shape[:2], None))
-    return torch.cat([found, x, torch.ones_like(x[..., :1])], dim=-1)
-
-
-def _updated(moments: tuple | None, rows: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Running means of F^T F and F^T y."""
-    new = rows.T @ rows / len(rows), rows.T @ target / len(rows)
-    return new if moments is None else tuple(torch.lerp(old, each, FORGET) for old, each in zip(moments, new))
+    answer = check_answer("features", features(x), (*x.shape[:2], None))
+    return torch.cat([answer, x, torch.ones_like(x[..., :1])], dim=-1)

@@ -539,3 +539,59 @@ def test_an_optimiser_may_return_nothing_but_must_ask_for_the_loss():
     assert train(net, Budget(steps=2), optimizer=Silent(net.parameters(), lr=0.1))["train_loss"].notna().all()
     with pytest.raises(ValueError, match="optimizer must call its closure; got a Lazy that did not"):
         train(net, Budget(steps=2), optimizer=Lazy(net.parameters(), lr=0.1))
+
+
+# ---------------------------------------------------------------- batches and losses of one's own
+
+
+def absolute(net, batch):
+    x, y = batch
+    return (net(x)[0] - y).abs().mean()
+
+
+def test_a_loss_of_ones_own_is_what_falls():
+    net = gru()
+    curve = train(net, Budget(steps=40), loss=absolute, batch_size=24)
+    x, y = echo()
+    assert curve["train_loss"].iloc[0] == pytest.approx(float(absolute(gru(), (x, y)).detach()))
+    assert float(absolute(net, (x, y)).detach()) < 0.9 * curve["train_loss"].iloc[0]
+
+
+def test_batches_of_ones_own_may_carry_a_state_and_end_training():
+    x, y = echo()
+    seen = []
+
+    def streams(x, y, batch_size, generator):
+        yield from ((x[:batch_size, k : k + 1], y[:batch_size, k : k + 1], k) for k in range(TIME))
+
+    class Carried:
+        state = None
+
+        def __call__(self, net, batch):
+            x, y, place = batch
+            answers, state = net(x, self.state if place else None)
+            self.state = state.detach()
+            seen.append((place, len(x)))
+            return (answers - y).square().mean()
+
+    curve = train(model(), Budget(steps=10), (x, y), batches=streams, loss=Carried())
+    assert seen == [(0, 4), (1, 4), (2, 4)] and curve["step"].tolist() == [1, 2, 3]
+    assert math.isfinite(curve["validation_nrmse"].iloc[-1])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"batches": 3}, "batches must be a function"),
+        ({"batches": lambda *_: 3}, "batches' answer must be an iterator over batches; got 3"),
+        ({"batches": lambda *_: iter([])}, "batches must give a batch for the first step; got none"),
+        ({"batches": lambda *_: iter([3])}, "batches must be pairs"),
+        ({"loss": 3}, "loss must be a function"),
+        ({"loss": lambda *_: 3.0}, "loss must return a real tensor of one number; got 3.0"),
+        ({"loss": lambda net, batch: batch[0]}, "loss must return a real tensor of one number"),
+        ({"loss": lambda net, batch: batch[0].sum()}, "model must return outputs that depend on its weights"),
+    ],
+)
+def test_what_batches_and_losses_of_ones_own_must_be(options, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        train(gru(), Budget(steps=2), **options)
