@@ -33,4 +33,5 @@ def require_book() -> None:
 def contents() -> list[str]:
     """The book's documents in reading order, as `_toc.yml` names them."""
     toc = yaml.safe_load((ROOT / "_toc.yml").read_text())
-    return [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    return [toc["root"], *(page["file"] for c in chapters for page in [c, *c.get("sections", [])])]
