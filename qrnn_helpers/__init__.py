@@ -1,7 +1,7 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
 from .backends import Backend, CostLedger, ExactBackend, MomentBackend, SamplerBackend, SamplerError, ShotBackend
-from .baselines import Rival, compare, rivals, tune
+from .baselines import Baseline, compare, standard_baselines, tune
 from .circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll, without_entanglers
 from .dynamics import (
     KS1D,
@@ -55,6 +55,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Autograd",
     "Backend",
+    "Baseline",
     "Budget",
     "CostLedger",
     "DirectionalShift",
@@ -72,7 +73,6 @@ __all__ = [
     "QuantumRecurrentLayer",
     "RNN",
     "RandomCoordinate",
-    "Rival",
     "SPSA",
     "SPSAOptimizer",
     "SamplerBackend",
@@ -102,13 +102,13 @@ __all__ = [
     "patch_forecast",
     "reduced_forecast",
     "reuploading_step",
-    "rivals",
     "rollout",
     "rotation_step",
     "save",
     "save_state",
     "score",
     "spectrum",
+    "standard_baselines",
     "starts",
     "stored_exponents",
     "teacher_forced",

@@ -975,14 +975,14 @@ TABLE = {
         },
         finite,
     ),
-    "Rival, tuned": Call(
-        lambda **given: q.tune(task_of_fields(), q.Rival(**given)),
-        lambda _: vars(q.rivals(STEP, units=5)[1]),
+    "Baseline, tuned": Call(
+        lambda **given: q.tune(task_of_fields(), q.Baseline(**given)),
+        lambda _: vars(q.standard_baselines(STEP, units=5)[1]),
         {"name": TEXT, "fit": FUNCTION, "settings": FUNCTION, "chance": BOOL},
         lambda given, table: finite(given, table["validation"]),
     ),
     "Task, tuned": Call(
-        lambda **given: q.tune(q.Task(**given), q.rivals(STEP, units=5)[1]),
+        lambda **given: q.tune(q.Task(**given), q.standard_baselines(STEP, units=5)[1]),
         lambda _: {"train": junk.pair(), "validation": junk.pair(), "test": junk.pair()},
         {name: a("data", tuple, list) for name in ("train", "validation", "test")},
         lambda given, table: finite(given, table["validation"]),
@@ -993,28 +993,28 @@ TABLE = {
         {"task": ANY_TASK, "predict": FUNCTION, "part": one_of("text", "train", "validation", "test")},
         finite,
     ),
-    "Rival": Call(
-        q.Rival,
+    "Baseline": Call(
+        q.Baseline,
         lambda _: {"name": "a", "fit": len, "settings": len, "chance": False},
         {"name": TEXT, "fit": FUNCTION, "settings": FUNCTION, "chance": BOOL},
         unchanged,
     ),
-    "rivals": Call(
-        q.rivals,
+    "standard_baselines": Call(
+        q.standard_baselines,
         lambda _: {"step": STEP, "units": 5, "hidden": (2, 3), "updates": 2},
         {"step": CIRCUIT, "units": integer(1), "hidden": a("number", tuple, list), "updates": integer(1)},
         lambda given, models: None if len({model.name for model in models}) == 9 else 1 / 0,
     ),
     "tune": Call(
         q.tune,
-        lambda _: {"task": task_of_fields(), "rival": q.rivals(STEP, units=5)[3], "seed": 1, "measure": q.score},
-        {"task": ANY_TASK, "rival": a("object", q.Rival), "seed": integer(0, 2**63 - 1), "measure": FUNCTION},
+        lambda _: {"task": task_of_fields(), "baseline": q.standard_baselines(STEP, units=5)[3], "seed": 1, "measure": q.score},
+        {"task": ANY_TASK, "baseline": a("object", q.Baseline), "seed": integer(0, 2**63 - 1), "measure": FUNCTION},
         lambda given, table: finite(given, table["validation"]),
     ),
     "compare": Call(
         q.compare,
         lambda _: {
-            "task": task_of_fields(), "models": q.rivals(STEP, units=5)[:4], "seeds": (0, 1), "measure": q.score,
+            "task": task_of_fields(), "models": q.standard_baselines(STEP, units=5)[:4], "seeds": (0, 1), "measure": q.score,
         },
         {
             "task": ANY_TASK, "models": a("data", list, tuple), "seeds": a("number", list, tuple, range),

@@ -47,8 +47,8 @@ FOREVER = 60  # seconds of processor time; the slowest case takes less than one
 PACKAGE = Path(q.__file__).parent
 
 ERRORS = (TypeError, ValueError, FileNotFoundError, IsADirectoryError, FloatingPointError, SamplerError)
-OWN = ("raises", "a rival that raises", "on a device without memory", "refusing", "with integer weights")
-OWN += ("a pair of refusing tensors", "a rival of other settings")
+OWN = ("raises", "a baseline that raises", "on a device without memory", "refusing", "with integer weights")
+OWN += ("a pair of refusing tensors", "a baseline of other settings")
 """What a reader's own model raises passes through; so does what any function of theirs raises."""
 
 INNER = {"10**12 shots": "shots", "a QRNN with 10**12 shots": "shots", "10**12 directions": "directions"}

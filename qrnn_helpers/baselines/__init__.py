@@ -1,23 +1,30 @@
 """What a quantum network is compared with, and how."""
 
-from .comparison import TUNING_SEED, Rival, compare, rivals, tune
+from .comparison import TUNING_SEED, Assessment, Baseline, Measure, assess, compare, grid, select, tune
 from .networks import PIECE, answers, trained, untrained
 from .regression import lagged, linear, nvar, persistence, ridge
 from .reservoir import echo_state
+from .standard import CONFIGURATIONS, standard_baselines
 
 __all__ = [
+    "Assessment",
+    "Baseline",
+    "CONFIGURATIONS",
+    "Measure",
     "PIECE",
-    "Rival",
     "TUNING_SEED",
     "answers",
+    "assess",
     "compare",
     "echo_state",
+    "grid",
     "lagged",
     "linear",
     "nvar",
     "persistence",
     "ridge",
-    "rivals",
+    "select",
+    "standard_baselines",
     "trained",
     "tune",
     "untrained",

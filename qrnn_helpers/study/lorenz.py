@@ -20,7 +20,7 @@ from qiskit import QuantumCircuit
 from torch import nn
 
 from ..backends import ExactBackend, MomentBackend
-from ..baselines import TUNING_SEED, rivals, tune
+from ..baselines import TUNING_SEED, standard_baselines, tune
 from ..circuits import rotation_step, two_way_step, without_entanglers
 from ..dynamics import lorenz_series
 from ..gradients import SPSA, FiniteDifference, ParameterShift
@@ -228,7 +228,7 @@ FITTED = {
     "echo": "echo-state network",
     "untrained": "untrained circuit, ridge readout",
 }
-"""Kinds of model by the name of their files, and among the book's `rivals`."""
+"""Kinds of model by the name of their files, and among the book's `standard_baselines`."""
 
 
 def fitted(kind: str, data: str) -> dict:
@@ -237,12 +237,12 @@ def fitted(kind: str, data: str) -> dict:
     ``data``: "windows" are the project's; "long" gives the same samples in stretches of 340 with a washout
     of 40, and so 41 lags instead of 6.
     """
-    rival = next(each for each in rivals(step_of("circuit")) if each.name == FITTED[kind])
+    baseline = next(each for each in standard_baselines(step_of("circuit")) if each.name == FITTED[kind])
     task, part = (windows(), "validation") if data == "windows" else (stretches(340, 40), "validation run")
     pair = scored_parts(test=False)[part]
-    trials = tune(task, rival, measure=lambda _, predict, __: rmse_of(mean_squares(predict, pair)))
+    trials = tune(task, baseline, measure=lambda _, predict, __: rmse_of(mean_squares(predict, pair)))
     setting = trials["setting"].iloc[0]
-    models = [rival.fit(task, seed, **setting) for seed in (SEEDS if rival.chance else SEEDS[:1])]
+    models = [baseline.fit(task, seed, **setting) for seed in (SEEDS if baseline.chance else SEEDS[:1])]
     return {
         "trials": trials.to_dict("list"),
         "setting": setting,

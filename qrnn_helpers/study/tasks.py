@@ -3,7 +3,7 @@
     python -m qrnn_helpers.study.tasks run [NAME ...]    do what is missing; stop and start again at will
     python -m qrnn_helpers.study.tasks status            which comparisons are stored
 
-One job is one kind of model on one task, `compare` with the settings of `rivals`; its file in
+One job is one kind of model on one task, `compare` with the settings of `standard_baselines`; its file in
 ``data/contest`` holds the table's row, every trial, the test score of every seed, and for circuits the
 trained weights of the first seed.
 """
@@ -18,7 +18,7 @@ import pandas as pd
 import torch
 from qiskit import QuantumCircuit
 
-from ..baselines import compare, rivals, trained, tune
+from ..baselines import compare, standard_baselines, trained, tune
 from ..checks import check_one_of
 from ..circuits import rotation_step, without_entanglers
 from ..dynamics import ks2d22, ks22_long, lorenz_series
@@ -75,8 +75,8 @@ def step_of(kind: str) -> QuantumCircuit:
 
 def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> dict:
     """One row of a task's table, with every trial and the test score of every seed."""
-    given, models = task(task_name), rivals(rotation_step(2, 2), updates=updates)
-    rival, networks = next(model for model in models if model.name == KINDS[kind]), {}
+    given, models = task(task_name), standard_baselines(rotation_step(2, 2), updates=updates)
+    baseline, networks = next(model for model in models if model.name == KINDS[kind]), {}
     tests = []
 
     def fit(task: Task, seed: int, *, skip: bool, rate: float, updates: int) -> Fitted:
@@ -90,10 +90,10 @@ def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> 
         return found
 
     if kind in CIRCUITS:  # their weights are stored, too
-        rival = replace(rival, fit=fit)
-    trials = tune(given, rival)
+        baseline = replace(baseline, fit=fit)
+    trials = tune(given, baseline)
     setting = trials["setting"].iloc[0]
-    chosen = replace(rival, settings=lambda task: [setting])
+    chosen = replace(baseline, settings=lambda task: [setting])
     row = compare(given, [chosen], seeds=seeds, measure=measure).iloc[0].to_dict()
     plain = {name: row[name] for name in ("sees", "parameters", "setting", "validation", "test")}
     first = {"weights": state_to(networks[seeds[0]])} if networks else {}

@@ -19,22 +19,32 @@ from qrnn_helpers import (
     observer,
     patch_forecast,
     reduced_forecast,
-    rivals,
     rotation_step,
     score,
+    standard_baselines,
     starts,
     tune,
     valid_prediction_time,
     without_entanglers,
 )
-from qrnn_helpers.baselines import TUNING_SEED, echo_state, lagged, linear, nvar, persistence
-from qrnn_helpers.baselines.comparison import CONFIGURATIONS
+from qrnn_helpers.baselines import (
+    TUNING_SEED,
+    assess,
+    echo_state,
+    grid,
+    lagged,
+    linear,
+    nvar,
+    persistence,
+    select,
+)
 from qrnn_helpers.baselines.regression import quadratic
+from qrnn_helpers.baselines.standard import CONFIGURATIONS
 from qrnn_helpers.dynamics import ks2d, lorenz
 
 FIELDS = {split: ks22(split) for split in ("train", "validation", "test")}
 SQUARE = dict(zip(FIELDS, (ks2d(12.0, 16, dt=0.5, steps=30, transient=50.0, seed=s) for s in range(3))))
-SMALL = rivals(rotation_step(1, 1), units=20, hidden=(2, 3), updates=2)
+SMALL = standard_baselines(rotation_step(1, 1), units=20, hidden=(2, 3), updates=2)
 
 
 def altered_series():
@@ -74,13 +84,13 @@ def test_no_test_trajectory_touches_training_scaling_or_tuning(name):
         ours, theirs = (dataclasses.astuple(getattr(t, scaling)) for t in (task, other))
         assert all(np.array_equal(a, b) for a, b in zip(ours, theirs))
     probe = torch.randn(5, *task.train[0].shape[1:], dtype=torch.float64)
-    for rival in SMALL:
-        if rival.name == "persistence" and task.still is None:
+    for baseline in SMALL:
+        if baseline.name == "persistence" and task.still is None:
             continue
-        ours, theirs = (tune(t, rival) for t in (task, other))
-        assert ours.equals(theirs), rival.name
+        ours, theirs = (tune(t, baseline) for t in (task, other))
+        assert ours.equals(theirs), baseline.name
         setting = ours["setting"].iloc[0]
-        assert torch.equal(*(rival.fit(t, 1, **setting).predict(probe) for t in (task, other))), rival.name
+        assert torch.equal(*(baseline.fit(t, 1, **setting).predict(probe) for t in (task, other))), baseline.name
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -95,11 +105,11 @@ def test_one_table_a_task_with_equal_effort(name):
     assert set(table.index[table["±"].isna()]) == certain & set(table.index)
 
 
-@pytest.mark.parametrize("rival", SMALL, ids=lambda rival: rival.name)
-def test_no_model_sees_the_future(rival):
+@pytest.mark.parametrize("baseline", SMALL, ids=lambda baseline: baseline.name)
+def test_no_model_sees_the_future(baseline):
     """An answer at step t does not change with inputs after t."""
     task = TASKS["patch forecast"]
-    predict = rival.fit(task, 0, **rival.settings(task)[0]).predict
+    predict = baseline.fit(task, 0, **baseline.settings(task)[0]).predict
     x = task.test[0].clone()
     before = predict(x)
     x[:, 5:] += 1
@@ -108,11 +118,11 @@ def test_no_model_sees_the_future(rival):
     assert not torch.allclose(before[:, 5:], after[:, 5:])
 
 
-@pytest.mark.parametrize("rival", [r for r in SMALL if r.chance], ids=lambda rival: rival.name)
-def test_equal_seeds_give_equal_models(rival):
+@pytest.mark.parametrize("baseline", [r for r in SMALL if r.chance], ids=lambda baseline: baseline.name)
+def test_equal_seeds_give_equal_models(baseline):
     task = TASKS["observer"]
-    setting = rival.settings(task)[0]
-    a, b, c = (rival.fit(task, seed, **setting).predict(task.test[0]) for seed in (1, 1, 2))
+    setting = baseline.settings(task)[0]
+    a, b, c = (baseline.fit(task, seed, **setting).predict(task.test[0]) for seed in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
@@ -164,11 +174,11 @@ def test_persistence_means_something_or_is_refused():
 
 def test_without_entanglers_nothing_passes_from_step_to_step():
     step = rotation_step(2, 2)
-    bare = without_entanglers(step)
-    assert {len(i.qubits) for i in bare.data} == {1} and len(step.data) == 27
-    assert set(bare.parameters) < set(step.parameters) and len(bare.parameters) == 24
+    separable = without_entanglers(step)
+    assert {len(i.qubits) for i in separable.data} == {1} and len(step.data) == 27
+    assert set(separable.parameters) < set(step.parameters) and len(separable.parameters) == 24
     x = torch.randn(3, 4, 2, dtype=torch.float64)
-    for circuit, passes in ((step, True), (bare, False)):
+    for circuit, passes in ((step, True), (separable, False)):
         net = QRNN(2, 1, circuit, dtype=torch.float64, seed=0)
         changed = torch.cat([x[:, :2] + 1, x[:, 2:]], dim=1)
         assert torch.allclose(net(x)[0][:, 2:], net(changed)[0][:, 2:]) != passes
@@ -194,6 +204,31 @@ def test_tuning_and_comparing_by_a_measure_of_ones_own():
     table = compare(task, SMALL[:2], seeds=(0, 1), measure=shortness)
     assert (table["test"] <= 0).all()
     assert seen == ["validation", "test"] + CONFIGURATIONS * ["validation"] + ["test"]
+
+
+def test_anything_can_be_chosen_by_the_least_error_with_the_tuning_seed():
+    settings = grid(rate=[0.1, 0.2, 0.3], skip=[False, True])
+    assert [tuple(each.values()) for each in settings[:3]] == [(0.1, False), (0.1, True), (0.2, False)]
+    errors, seen = iter([3.0, float("nan"), 1.0, 2.0, 1.0, 4.0]), []
+
+    def trial(setting, seed):
+        seen.append(seed)
+        return {"error": next(errors)}
+
+    chosen, outcomes = select(settings, trial, lambda outcome: outcome["error"])
+    assert chosen is settings[2] and len(outcomes) == 6 and outcomes[2] == {"error": 1.0}
+    assert set(seen) == {TUNING_SEED}
+
+
+def test_an_assessment_is_a_row_of_the_table():
+    task, models = TASKS["observer"], SMALL[1:4:2]
+    table = compare(task, models, seeds=(0, 1))
+    for model, tests in zip(models, (1, 2)):
+        found = assess(task, model, seeds=(0, 1))
+        row = table.loc[model.name]
+        assert len(found.tests) == tests and np.mean(found.tests) == pytest.approx(row["test"], rel=1e-12)
+        assert found.setting == row["setting"] and found.validation == row["validation"]
+        assert found.trials.equals(tune(task, model))
 
 
 def test_a_task_refuses_parts_that_do_not_belong_together():

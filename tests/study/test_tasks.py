@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from qrnn_helpers import QRNN, score
-from qrnn_helpers.baselines import answers, linear, persistence, rivals
-from qrnn_helpers.baselines.comparison import CONFIGURATIONS
+from qrnn_helpers.baselines import answers, linear, persistence, standard_baselines
 from qrnn_helpers.baselines.networks import circuit
+from qrnn_helpers.baselines.standard import CONFIGURATIONS
 from qrnn_helpers.study import state_from
 from qrnn_helpers.study import tasks as contest
 from qrnn_helpers.study.tasks import JOBS, KINDS, TASKS, UPDATES, network, paired, result, step_of, table
@@ -35,7 +35,10 @@ def test_what_a_job_stores_is_what_the_table_compares(monkeypatch):
 @pytest.mark.parametrize("name", TASKS)
 def test_every_kind_of_model_had_the_same_effort(name):
     found = table(name)
-    settings = {rival.name: rival.settings(contest.task(name)) for rival in rivals(step_of("circuit"), updates=UPDATES)}
+    settings = {
+        baseline.name: baseline.settings(contest.task(name))
+        for baseline in standard_baselines(step_of("circuit"), updates=UPDATES)
+    }
     expected = [KINDS[kind] for kind in KINDS if (name, kind) != ("lorenz", "persistence")]
     assert list(found.index) == expected
     for model, row in found.iterrows():
