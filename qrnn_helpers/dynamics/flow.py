@@ -11,13 +11,15 @@ of the step of the state, not an approximation to it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+import xarray as xr
 
-from ..checks import check_array, check_integer, shown
+from ..checks import check_array, check_integer, check_real, shown
+from ..storage import package_version
 
-MEMORY_LIMIT = 2 * 2**30  # bytes; a reader's laptop or a Binder session holds this
+DATA_LIMIT = 2 * 2**30  # bytes of one call's arrays; a reader's laptop or a Binder session holds this
 
 STEP_LIMIT = 10**8  # integrator steps, some hours on a laptop
 
@@ -29,8 +31,8 @@ CACHE = 2**15  # numbers that step together: more would not fit into a processor
 class Flow(ABC):
     """An autonomous system that steps by `step`, with its linearisation.
 
-    A subclass says what a state is and how a pack of states and vectors steps once;
-    `sample` and `lyapunov_exponents` take any.
+    A subclass says what a state is and how a pack of states and vectors steps once; `sample`,
+    `trajectories` and `lyapunov_exponents` take any.
     """
 
     step: float
@@ -41,6 +43,32 @@ class Flow(ABC):
     """Of the space of tangent vectors: the number of Lyapunov exponents."""
     subspace: str
     """That space in words."""
+
+    # What `trajectories` writes beside the numbers:
+    maker: str
+    """The function of the package that hands them on."""
+    name: str
+    """The variable."""
+    long_name: str
+    """The variable in words."""
+    equation: str
+    """In plain letters."""
+    method: str
+    """Of integration."""
+    dims: tuple[str, ...]
+    """Names of a state's axes."""
+    resolution: str = ""
+    """How finely space is cut, for error messages."""
+
+    @property
+    def coordinates(self) -> Mapping[str, np.ndarray | list[str]]:
+        """Of a state's axes."""
+        return {}
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """Of the equation and its grid."""
+        return {}
 
     @abstractmethod
     def random_starts(self, trajectories: int, seed: int) -> np.ndarray:
@@ -63,7 +91,7 @@ class Flow(ABC):
         return vectors
 
     @np.errstate(all="ignore")  # what is infinite is found below, and fast waves decay to nothing
-    def advance(self, pack: np.ndarray, count: int, done: int = 0) -> np.ndarray:
+    def integrate(self, pack: np.ndarray, count: int, done: int = 0) -> np.ndarray:
         """`count` steps of an encoded pack, `done` steps after its start; raises if it becomes infinite."""
         for _ in range(count):
             pack = self.one_step(pack)
@@ -73,6 +101,81 @@ class Flow(ABC):
                 "take a smaller step (the default is safe), or a smaller initial field"
             )
         return pack
+
+    def admitted(self, start: np.ndarray) -> np.ndarray:
+        """Given starts (trajectories, *shape), put onto the space of states."""
+        return start
+
+    def diagnostics(self, samples: np.ndarray) -> dict[str, tuple]:
+        """Further coordinates of samples (trajectory, time, *shape)."""
+        return {}
+
+    def bytes_for(self, trajectories: int, steps: int) -> int:
+        """What `trajectories` needs: the samples, and about 20 states to work with."""
+        return 8 * trajectories * int(np.prod(self.shape)) * (steps + 20)
+
+    @np.errstate(all="ignore")
+    def trajectories(
+        self,
+        *,
+        dt: float,
+        steps: int,
+        transient: float,
+        trajectories: int = 1,
+        seed: int | np.random.Generator | None = 0,
+        initial: np.ndarray | None = None,
+    ) -> xr.DataArray:
+        """Samples (trajectory, time, *dims) with coordinates; `.attrs` holds what is needed to make them again.
+
+        dt : time between samples, a whole multiple of `step`.
+        steps : number of samples in each trajectory; their time counts from the first.
+        transient : time to pass before the first sample, rounded up to whole steps.
+        trajectories : how many; each has a random stream of its own, so that trajectory i does not
+            depend on how many are made.
+        seed : int, NumPy generator or None, for the random starts.
+        initial : starts to use instead, (trajectories, *shape); they are kept in the coordinate `start`.
+
+        Raises TypeError or ValueError where an argument is of the wrong kind, out of bounds, or asks for
+        more than `DATA_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of numbers times steps;
+        FloatingPointError if the integration blows up.
+        """
+        steps = check_integer("steps", steps, minimum=1)
+        trajectories = check_integer("trajectories", trajectories, minimum=1)
+        dt = check_real("dt", dt, minimum=0, exclusive=True)
+        transient = check_real("transient", transient, minimum=0)
+        stride = whole_multiple("dt", dt, self.step)
+        skip = steps_to_skip(transient, self.step)
+
+        sizes = [f"trajectories={shown(trajectories)}", f"steps={shown(steps)}"]
+        check_memory(self.bytes_for(trajectories, steps), listed(*sizes, self.resolution))
+        words = f"transient={transient:g}, dt={dt:g} and steps={steps} with step={self.step:g}"
+        check_work(skip + stride * (steps - 1), trajectories * int(np.prod(self.shape)), words)
+
+        if initial is None:
+            seed = plain_seed(seed)
+            start = self.random_starts(trajectories, seed)
+        else:
+            seed = None
+            initial = given_starts(initial, trajectories, self.shape)
+            start = self.admitted(initial)
+        samples = sample(self, start, skip, stride, steps)
+        recipe = {"dt": dt, "steps": steps, "transient": transient, "trajectories": trajectories}
+        return self._labelled(samples, recipe | {"step": self.step, "seed": seed}, initial)
+
+    def _labelled(self, samples: np.ndarray, recipe: dict, initial: np.ndarray | None) -> xr.DataArray:
+        """The samples with coordinates and with the recipe in `.attrs`."""
+        coords = {
+            "trajectory": np.arange(recipe["trajectories"]),
+            "time": np.arange(recipe["steps"]) * recipe["dt"],
+        }
+        coords |= {**self.coordinates, **self.diagnostics(samples)}
+        if initial is not None:
+            coords["start"] = (("trajectory", *self.dims), initial)
+        attrs = {"long_name": self.long_name, "made_by": f"qrnn_helpers.{self.maker}", "equation": self.equation}
+        attrs |= self.parameters | recipe
+        attrs |= {"initial": "random" if initial is None else "given", "version": package_version()}
+        attrs["method"] = self.method
+        return xr.DataArray(samples, coords, ("trajectory", "time", *self.dims), self.name, attrs)
 
     def states(self, trajectories: int, count: int, seed: int) -> np.ndarray:
         """States (trajectories, *shape), `count` steps after random starts."""
@@ -84,7 +187,7 @@ class Flow(ABC):
         The vectors are taken by the derivative of those `count` steps at the states.
         """
         pack = np.concatenate([states[:, None], self.project(vectors)], axis=1)
-        pack = self.decode(self.advance(self.encode(pack), count))
+        pack = self.decode(self.integrate(self.encode(pack), count))
         return pack[:, 0], pack[:, 1:]
 
 
@@ -92,10 +195,10 @@ def sample(flow: Flow, start: np.ndarray, skip: int, stride: int, steps: int) ->
     """Samples (trajectory, steps, *shape): skip `skip` steps, then keep one in `stride`."""
     samples = np.empty((len(start), steps, *flow.shape))
     for part in groups(flow, len(start)):
-        pack = flow.advance(flow.encode(start[part, None]), skip)
+        pack = flow.integrate(flow.encode(start[part, None]), skip)
         samples[part, 0] = start[part] if skip == 0 else flow.decode(pack)[:, 0]
         for i in range(1, steps):
-            pack = flow.advance(pack, stride, skip + (i - 1) * stride)
+            pack = flow.integrate(pack, stride, skip + (i - 1) * stride)
             samples[part, i] = flow.decode(pack)[:, 0]
     return samples
 
@@ -135,18 +238,25 @@ def plain_seed(seed: int | np.random.Generator | None) -> int:
     return check_integer("seed", seed, 0, 2**63 - 1, ", a numpy.random.Generator or None")
 
 
-def given_starts(initial: object, trajectories: int, shape: tuple[int, ...], names: str) -> np.ndarray:
-    """`initial` as finite float64 (trajectories, *shape); `names` says what these sizes are."""
+def given_starts(initial: object, trajectories: int, shape: tuple[int, ...]) -> np.ndarray:
+    """`initial` as finite float64 (trajectories, *shape)."""
     start = check_array("initial", initial)
     if start.shape != (trajectories, *shape):
+        names = ", ".join(["trajectories", *["points"] * len(shape)])
         raise ValueError(f"initial must have shape ({names}) = {(trajectories, *shape)}; got {start.shape}")
     return np.array(start)  # `initial` may change later
 
 
+def listed(*words: str) -> str:
+    """ "a, b and c"; empty words are left out."""
+    *first, last = filter(None, words)
+    return f"{', '.join(first)} and {last}"
+
+
 def check_memory(needed: int, words: str) -> None:
     """Refuse before allocating `needed` bytes; `words` say for what."""
-    if needed > MEMORY_LIMIT:
-        raise ValueError(f"{words} would need {shown(needed)} bytes; at most {MEMORY_LIMIT} are allowed: ask for fewer")
+    if needed > DATA_LIMIT:
+        raise ValueError(f"{words} would need {shown(needed)} bytes; at most {DATA_LIMIT} are allowed: ask for fewer")
 
 
 def check_work(count: int, size: int, words: str) -> None:

@@ -6,7 +6,7 @@ The height u of a flame front falls forever, as |grad u|^2 has one sign; its sha
 v = u - mean(u) comes to a statistically steady state, and the equation of v is the same but for
 the mean of the quadratic term. Where nothing depends on y, v_x is a solution of `ks1d`.
 Sources: G. I. Sivashinsky (1977); A. Kalogirou, E. E. Keaveny and D. T. Papageorgiou (2015) for
-its dynamics; numerical method in `qrnn_helpers.etdrk4`.
+its dynamics; numerical method in `qrnn_helpers.dynamics.etdrk4`.
 """
 
 from __future__ import annotations
@@ -17,26 +17,12 @@ import numpy as np
 import scipy.fft
 import xarray as xr
 
-from ..checks import check_integer, check_real, shown
-from ..storage import package_version
 from .etdrk import Etdrk4, etdrk4
-from .flow import (
-    Flow,
-    check_memory,
-    check_work,
-    digits,
-    given_starts,
-    plain_seed,
-    sample,
-    steps_to_skip,
-    whole_multiple,
-)
-from .spectral import check_points
+from .spectral import PeriodicFlow
 
 MOST_POINTS = 1024  # along a side: a step of one field then takes about a second
 
 
-@np.errstate(all="ignore")
 def ks2d(
     length: float = 22.0,
     points: int = 48,
@@ -71,29 +57,16 @@ def ks2d(
     Raises
     ------
     TypeError, ValueError : an argument is of the wrong kind, out of bounds, or asks for more than
-        `MEMORY_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of grid points times
-        steps (all in `qrnn_helpers.flow`).
+        `DATA_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of grid points times
+        steps (all in `qrnn_helpers.dynamics.flow`).
     FloatingPointError : the integration blew up, most likely because `step` is too large.
     """
-    flow = KS2D(length, points, step)
-    steps = check_integer("steps", steps, minimum=1)
-    trajectories = check_integer("trajectories", trajectories, minimum=1)
-    dt = check_real("dt", dt, minimum=0, exclusive=True)
-    transient = check_real("transient", transient, minimum=0)
-    stride, skip = whole_multiple("dt", dt, flow.step), steps_to_skip(transient, flow.step)
-    _check_size(flow, trajectories, steps, skip + stride * (steps - 1), transient, dt)
-    recipe = {"length": flow.length, "points": flow.points, "dt": dt, "steps": steps}
-    recipe |= {"transient": transient, "trajectories": trajectories, "step": flow.step, "seed": None}
-    if initial is None:
-        recipe["seed"] = plain_seed(seed)
-        start = flow.random_starts(trajectories, recipe["seed"])
-        return _labelled(flow, sample(flow, start, skip, stride, steps), recipe, None)
-    given = given_starts(initial, trajectories, flow.shape, "trajectories, points, points")
-    start = given - given.mean(axis=(1, 2), keepdims=True)
-    return _labelled(flow, sample(flow, start, skip, stride, steps), recipe, given)
+    return KS2D(length, points, step).trajectories(
+        dt=dt, steps=steps, transient=transient, trajectories=trajectories, seed=seed, initial=initial
+    )
 
 
-class KS2D(Flow):
+class KS2D(PeriodicFlow):
     """The flow of `ks2d` and its linearisation on one square and grid.
 
     w_t = -(grad v . grad w - its mean) - lap w - lap lap w: states and tangent vectors have zero
@@ -105,16 +78,14 @@ class KS2D(Flow):
     waves of it grow: from rounding error to overflow within t = 400. So it is removed every step.
     """
 
-    subspace = "fields of zero mean"
+    maker = "ks2d"
+    name = long_name = "v"
+    equation = "v = u - mean(u), u_t = -1/2 |grad u|^2 - lap u - lap lap u, periodic"
+    dims = ("y", "x")
+    most_points = MOST_POINTS
 
     def __init__(self, length: float = 22.0, points: int = 48, step: float = 0.05):
-        self.length = check_real("length", length, minimum=0, exclusive=True)
-        self.points = check_points(points, self.length, MOST_POINTS)
-        self.step = check_real("step", step, minimum=0, exclusive=True)
-        self.shape = (self.points, self.points)
-
-    def __repr__(self) -> str:
-        return f"KS2D(length={digits(self.length)}, points={self.points}, step={digits(self.step)})"
+        super().__init__(length, points, step)
 
     @cached_property
     def indices(self) -> tuple[np.ndarray, np.ndarray]:
@@ -169,8 +140,16 @@ class KS2D(Flow):
     def decode(self, pack: np.ndarray) -> np.ndarray:
         return scipy.fft.irfft2(pack, self.shape)
 
-    def project(self, vectors: np.ndarray) -> np.ndarray:
-        return self.decode(np.where(self.kept, self.encode(vectors), 0))
+    def admitted(self, start: np.ndarray) -> np.ndarray:
+        return start - start.mean(axis=(1, 2), keepdims=True)
+
+    def diagnostics(self, samples: np.ndarray) -> dict[str, tuple]:
+        drift = np.array([[self.mean_drift(v) for v in run] for run in samples])
+        return {"mean_drift": (("trajectory", "time"), drift)}
+
+    def bytes_for(self, trajectories: int, steps: int) -> int:
+        """Samples, some fields to work with, coefficients."""
+        return 8 * self.points**2 * (trajectories * (steps + 5) + 60)
 
     def one_step(self, pack: np.ndarray) -> np.ndarray:
         return symmetrised(self.scheme.step(pack, self._nonlinear))
@@ -195,30 +174,3 @@ def symmetrised(pack: np.ndarray) -> np.ndarray:
         c = pack[..., column]
         pack[..., column] = (c + np.roll(c[..., ::-1], 1, axis=-1).conj()) / 2
     return pack
-
-
-def _check_size(flow: KS2D, trajectories: int, steps: int, count: int, transient: float, dt: float) -> None:
-    """Refuse before allocating: samples, some fields to work with, coefficients; and what would run for days."""
-    words = f"trajectories={shown(trajectories)}, steps={shown(steps)} and points={flow.points}"
-    check_memory(8 * flow.points**2 * (trajectories * (steps + 5) + 60), words)
-    words = f"transient={transient:g}, dt={dt:g} and steps={steps} with step={flow.step:g}"
-    check_work(count, trajectories * flow.points**2, words)
-
-
-def _labelled(flow: KS2D, samples: np.ndarray, recipe: dict, given: np.ndarray | None) -> xr.DataArray:
-    """The samples with coordinates and with the recipe in `.attrs`."""
-    side = np.arange(flow.points) * (flow.length / flow.points)
-    coords = {
-        "trajectory": np.arange(recipe["trajectories"]),
-        "time": np.arange(recipe["steps"]) * recipe["dt"],
-        "y": side,
-        "x": side,
-        "mean_drift": (("trajectory", "time"), np.array([[flow.mean_drift(v) for v in run] for run in samples])),
-    }
-    if given is not None:
-        coords["start"] = (("trajectory", "y", "x"), given)
-    equation = "v = u - mean(u), u_t = -1/2 |grad u|^2 - lap u - lap lap u, periodic"
-    attrs = {"long_name": "v", "made_by": "qrnn_helpers.ks2d", "equation": equation} | recipe
-    attrs |= {"initial": "random" if given is None else "given", "version": package_version()}
-    attrs["method"] = "ETDRK4, 2/3 dealiasing"
-    return xr.DataArray(samples, coords, ("trajectory", "time", "y", "x"), name="v", attrs=attrs)

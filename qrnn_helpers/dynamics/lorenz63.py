@@ -16,9 +16,8 @@ import numpy as np
 import xarray as xr
 from scipy.integrate import DOP853
 
-from ..checks import check_integer, check_real, shown
-from ..storage import package_version
-from .flow import Flow, check_memory, check_work, digits, plain_seed, sample, steps_to_skip
+from ..checks import check_real
+from .flow import Flow, digits, steps_to_skip
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
 
@@ -29,7 +28,6 @@ STAGES = [np.array(row[:i]).reshape(-1, 1, 1, 1) for i, row in enumerate(DOP853.
 WEIGHTS = np.array(DOP853.B).reshape(-1, 1, 1, 1)
 
 
-@np.errstate(all="ignore")
 def lorenz(
     *,
     dt: float = 0.01,
@@ -59,22 +57,14 @@ def lorenz(
     Raises
     ------
     TypeError, ValueError : an argument is of the wrong kind, out of bounds, or asks for more than
-        `MEMORY_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of numbers times steps
-        (all in `qrnn_helpers.flow`).
+        `DATA_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of numbers times steps
+        (all in `qrnn_helpers.dynamics.flow`).
     """
     dt = check_real("dt", dt, minimum=0, exclusive=True)
-    steps = check_integer("steps", steps, minimum=1)
-    transient = check_real("transient", transient, minimum=0)
-    trajectories = check_integer("trajectories", trajectories, minimum=1)
-    check_memory(8 * 3 * trajectories * (steps + 20), f"trajectories={shown(trajectories)} and steps={shown(steps)}")
-    stride = steps_to_skip(dt, LONGEST_STEP)
-    flow = Lorenz(dt / stride)
-    skip = steps_to_skip(transient, flow.step)
-    check_work(skip + stride * (steps - 1), 3 * trajectories, f"{transient=:g}, {dt=:g} and {steps=}")
-    seed = plain_seed(seed)
-    samples = sample(flow, flow.random_starts(trajectories, seed), skip, stride, steps)
-    recipe = {"dt": dt, "steps": steps, "transient": transient, "trajectories": trajectories, "seed": seed}
-    return _labelled(samples, recipe, flow.step)
+    flow = Lorenz(dt / steps_to_skip(dt, LONGEST_STEP))
+    series = flow.trajectories(dt=dt, steps=steps, transient=transient, trajectories=trajectories, seed=seed)
+    del series.attrs["initial"]  # always random
+    return series
 
 
 class Lorenz(Flow):
@@ -83,12 +73,25 @@ class Lorenz(Flow):
     shape = (3,)
     dimension = 3
     subspace = "all three components"
+    maker = name = "lorenz"
+    long_name = "Lorenz system"
+    equation = "x' = sigma (y - x), y' = x (rho - z) - y, z' = x y - beta z"
+    method = "Runge-Kutta of order 8 (DOP853), fixed step"
+    dims = ("component",)
 
     def __init__(self, step: float = LONGEST_STEP):
         self.step = check_real("step", step, minimum=0, exclusive=True)
 
     def __repr__(self) -> str:
         return f"Lorenz(step={digits(self.step)})"
+
+    @property
+    def coordinates(self) -> dict[str, list[str]]:
+        return {"component": ["x", "y", "z"]}
+
+    @property
+    def parameters(self) -> dict[str, float]:
+        return {"sigma": SIGMA, "rho": RHO, "beta": BETA}
 
     def random_starts(self, trajectories: int, seed: int) -> np.ndarray:
         streams = np.random.SeedSequence(seed).spawn(trajectories)
@@ -118,17 +121,3 @@ def _slope(pack: np.ndarray, out: np.ndarray) -> None:
     out[0] = SIGMA * (y - x)
     out[1] = RHO * x - y - products[1]
     out[2] = products[0] - BETA * z
-
-
-def _labelled(samples: np.ndarray, recipe: dict, step: float) -> xr.DataArray:
-    """The samples with coordinates and with the recipe in `.attrs`."""
-    coords = {
-        "trajectory": np.arange(recipe["trajectories"]),
-        "time": np.arange(recipe["steps"]) * recipe["dt"],
-        "component": ["x", "y", "z"],
-    }
-    equation = "x' = sigma (y - x), y' = x (rho - z) - y, z' = x y - beta z"
-    attrs = {"long_name": "Lorenz system", "made_by": "qrnn_helpers.lorenz", "equation": equation}
-    attrs |= {"sigma": SIGMA, "rho": RHO, "beta": BETA} | recipe
-    attrs |= {"step": step, "method": "Runge-Kutta of order 8 (DOP853), fixed step", "version": package_version()}
-    return xr.DataArray(samples, coords, ("trajectory", "time", "component"), name="lorenz", attrs=attrs)

@@ -10,7 +10,7 @@ from scipy.optimize import fsolve
 
 from qrnn_helpers import ks2d, lorenz, lyapunov_exponents
 from qrnn_helpers.dynamics import KS1D, etdrk4, ks1d
-from qrnn_helpers.dynamics.flow import MEMORY_LIMIT
+from qrnn_helpers.dynamics.flow import DATA_LIMIT
 from qrnn_helpers.dynamics.spectral import wavenumbers
 
 L, N = 22.0, 64
@@ -264,7 +264,7 @@ BAD = [
     ({"initial": np.full((1, 64), np.nan)}, ValueError, "initial"),
     ({"initial": np.zeros((1, 64), dtype=complex)}, TypeError, "initial"),
     ({"initial": "zero"}, TypeError, "initial"),
-    ({"steps": 10**9}, ValueError, str(MEMORY_LIMIT)),
+    ({"steps": 10**9}, ValueError, str(DATA_LIMIT)),
     ({"trajectories": 10**9}, ValueError, str(8 * 10**9 * 64 * 2020)),
 ]
 

@@ -6,7 +6,7 @@ import xarray as xr
 from scipy.integrate import solve_ivp
 
 from qrnn_helpers.dynamics import KS2D, ks1d, ks2d
-from qrnn_helpers.dynamics.flow import MEMORY_LIMIT, WORK_LIMIT
+from qrnn_helpers.dynamics.flow import DATA_LIMIT, WORK_LIMIT
 
 L, N = 22.0, 48
 INDEX = np.rint(np.fft.fftfreq(N, 1 / N))
@@ -187,7 +187,7 @@ def test_what_breaks_the_symmetry_is_invisible_yet_grows():
     assert np.abs(difference).max() > 1e-4
     system = Trapped(L, 36)
     assert np.abs(system.decode(spoilt) - system.decode(pack)).max() < 1e-14
-    after = system.advance(spoilt, 200)[0, 0, :, 0] - system.advance(pack, 200)[0, 0, :, 0]
+    after = system.integrate(spoilt, 200)[0, 0, :, 0] - system.integrate(pack, 200)[0, 0, :, 0]
     k = 2 * np.pi / L * np.arange(1, 4)
     assert np.log(np.abs(after / difference)[1:4]) / 10 == pytest.approx(k**2 - k**4, abs=1e-3)
     kept = KS2D(L, 36)
@@ -311,8 +311,8 @@ BAD = [
     ({"initial": np.zeros((48, 48))}, ValueError, r"initial must have shape .* = \(1, 48, 48\); got \(48, 48\)"),
     ({"initial": np.full((1, 48, 48), np.nan)}, ValueError, "initial"),
     ({"initial": np.zeros((1, 48, 48), dtype=complex)}, TypeError, "initial"),
-    ({"steps": 10**9}, ValueError, str(MEMORY_LIMIT)),
-    ({"trajectories": 10**7}, ValueError, str(MEMORY_LIMIT)),
+    ({"steps": 10**9}, ValueError, str(DATA_LIMIT)),
+    ({"trajectories": 10**7}, ValueError, str(DATA_LIMIT)),
     ({"transient": 1e8}, ValueError, "integrator steps"),
     ({"transient": 4e6, "trajectories": 100}, ValueError, str(WORK_LIMIT)),
 ]

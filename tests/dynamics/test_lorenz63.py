@@ -5,14 +5,14 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from qrnn_helpers.dynamics import Lorenz, lorenz
-from qrnn_helpers.dynamics.flow import MEMORY_LIMIT, WORK_LIMIT
+from qrnn_helpers.dynamics.flow import DATA_LIMIT, WORK_LIMIT
 from qrnn_helpers.dynamics.lorenz63 import BETA, LONGEST_STEP, RHO, SIGMA
 
 
 def flow(states: np.ndarray, time: float, step: float = LONGEST_STEP) -> np.ndarray:
     """The states (trajectory, 3) after `time`."""
     system = Lorenz(step)
-    return system.decode(system.advance(system.encode(states[:, None]), round(time / step)))[:, 0]
+    return system.decode(system.integrate(system.encode(states[:, None]), round(time / step)))[:, 0]
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +122,8 @@ BAD = [
     ({"trajectories": 10**6, "steps": 2, "transient": 9e5}, ValueError, str(WORK_LIMIT)),
     ({"seed": -1}, ValueError, "seed"),
     ({"seed": "a"}, TypeError, "seed"),
-    ({"steps": 10**9}, ValueError, str(MEMORY_LIMIT)),
-    ({"trajectories": 10**9}, ValueError, str(MEMORY_LIMIT)),
+    ({"steps": 10**9}, ValueError, str(DATA_LIMIT)),
+    ({"trajectories": 10**9}, ValueError, str(DATA_LIMIT)),
 ]
 
 
