@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import operator
-from functools import reduce
-from typing import Any
+import math
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -12,25 +11,17 @@ from qiskit.circuit import Parameter, ParameterExpression
 
 from ..torch_modes import constant
 
-__all__ = ["AngleMap"]
+__all__ = ["AngleMap", "linear"]
 
 
 # Qiskit hands its expressions over as SymPy's; these are all the functions it knows, by SymPy's names.
 _FUNCTIONS = {
-    "Add": lambda *parts: reduce(operator.add, parts),
-    "Mul": lambda *parts: reduce(operator.mul, parts),
-    "Pow": operator.pow,
-    "sin": torch.sin,
-    "cos": torch.cos,
-    "tan": torch.tan,
-    "asin": torch.asin,
-    "acos": torch.acos,
-    "atan": torch.atan,
-    "exp": torch.exp,
-    "log": torch.log,
+    "Add": lambda *terms: sum(terms),
+    "Mul": lambda *factors: math.prod(factors),
+    "Pow": pow,
     "Abs": torch.abs,
-    "sign": torch.sign,
-    "conjugate": lambda value: value,  # angles are real
+    "conjugate": lambda angle: angle,  # angles are real
+    **{name: getattr(torch, name) for name in ("sin", "cos", "tan", "asin", "acos", "atan", "exp", "log", "sign")},
 }
 
 
@@ -48,33 +39,34 @@ class AngleMap:
         self.curved: dict[int, Any] = {}
         column = {parameter: k for k, parameter in enumerate(parameters)}
         for row, expression in enumerate(expressions):
-            read = linear(expression)
-            if read is None:
+            line = linear(expression)
+            if line is None:
                 self.curved[row] = _readable(expression)
                 continue
-            self.offsets[row], slopes = read
+            self.offsets[row], slopes = line
             for parameter, slope in slopes.items():
                 self.weights[row, column[parameter]] = slope
-        self._tensors: dict = {}
+        self._tensors: dict[tuple, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def tensors(self, dtype: torch.dtype, device) -> list[torch.Tensor]:
-        """``weights`` and ``offsets`` as tensors."""
-        key = (dtype, device)
+    def _line(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """``weights`` and ``offsets`` as tensors of the dtype and on the device of ``like``."""
+        key = like.dtype, like.device
         if key not in self._tensors:
-            self._tensors[key] = [constant(a, dtype, device) for a in (self.weights, self.offsets)]
+            self._tensors[key] = constant(self.weights, *key), constant(self.offsets, *key)
         return self._tensors[key]
 
     def __call__(self, angles: torch.Tensor) -> torch.Tensor:
-        weights, offsets = self.tensors(angles.dtype, angles.device)
-        linear = angles @ weights.T + offsets
+        weights, offsets = self._line(angles)
+        gate_angles = angles @ weights.T + offsets
         if not self.curved:
-            return linear
+            return gate_angles
         rows = torch.tensor(list(self.curved), dtype=torch.int64, device=angles.device)
-        return linear.index_copy(-1, rows, self._curved(angles))
+        return gate_angles.index_copy(-1, rows, self._curved(angles))
 
     def vjp(self, angles: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
         """J^T g: slopes along the gate angles (..., G) -> slopes along the angles (..., P), at ``angles``."""
-        slopes = gradient @ self.tensors(angles.dtype, angles.device)[0]
+        weights, _ = self._line(angles)
+        slopes = gradient @ weights
         if not self.curved:
             return slopes
         with torch.enable_grad():
@@ -87,16 +79,20 @@ class AngleMap:
         if angles.requires_grad and torch.is_grad_enabled():
             angles = angles.view_as(angles)
             angles.register_hook(self._check_slopes)
-        values = {parameter.name: angle for parameter, angle in zip(self.parameters, angles.unbind(-1))}
-        nought = 0 * angles[..., 0]  # an expression may turn out to be a constant
-        found = torch.stack([nought + _evaluate(e, values) for e in self.curved.values()], -1)
-        finite = found.isfinite().reshape(-1, len(self.curved)).all(0).tolist()
-        for expression, good in zip(self.curved.values(), finite):
-            if not good:
-                raise ValueError(
-                    f"angles must keep the step's angle '{expression}' a finite real number; got angles where it is not"
-                )
-        return found
+        by_name = {p.name: angle for p, angle in zip(self.parameters, angles.unbind(-1))}
+        zero = 0 * angles[..., 0]  # an expression may turn out to be a constant
+        values = torch.stack([zero + _evaluate(tree, by_name) for tree in self.curved.values()], -1)
+        if not bool(values.isfinite().all()):
+            self._refuse(values)
+        return values
+
+    def _refuse(self, values: torch.Tensor) -> NoReturn:
+        """Name the first expression that has no value."""
+        finite = values.isfinite().flatten(0, -2).all(0).tolist()
+        expression = list(self.curved.values())[finite.index(False)]
+        raise ValueError(
+            f"angles must keep the step's angle '{expression}' a finite real number; got angles where it is not"
+        )
 
     def _check_slopes(self, slopes: torch.Tensor) -> None:
         """a**0.5 has a value at 0, but no slope there."""
@@ -108,26 +104,19 @@ class AngleMap:
 def linear(expression: ParameterExpression) -> tuple[float, dict[Parameter, float]] | None:
     """Offset and slopes of a linear expression, None for any other."""
     try:
-        slopes = {p: expression.gradient(p) for p in expression.parameters}
-        if not all(map(_is_real_constant, slopes.values())):
-            return None
-        offset = float(expression.bind({p: 0.0 for p in expression.parameters}))
+        slopes = {
+            p: float(expression.gradient(p)) for p in expression.parameters
+        }  # `float` refuses what has Parameters
+        offset = float(expression.bind(dict.fromkeys(slopes, 0.0)))
     except (RuntimeError, TypeError, ZeroDivisionError):  # sign(a) has no slope for Qiskit, a**2/a no value at 0
         return None
-    return offset, {p: float(slope) for p, slope in slopes.items()}
-
-
-def _is_real_constant(slope: float | complex | ParameterExpression) -> bool:
-    if isinstance(slope, ParameterExpression):
-        return not slope.parameters
-    return not isinstance(slope, complex)
+    return offset, slopes
 
 
 def _readable(expression: ParameterExpression) -> Any:
     """The expression as SymPy's tree; refused if it is complex or holds a function that nobody knows."""
     tree = expression.sympify()
-    unknown = {name for name in _names(tree) if name not in _FUNCTIONS}
-    if unknown:
+    if unknown := _unknown(tree):
         raise ValueError(
             f"step: got angle '{expression}' with {', '.join(sorted(unknown))}; allowed are real expressions with "
             f"{', '.join(_FUNCTIONS)}"
@@ -135,17 +124,18 @@ def _readable(expression: ParameterExpression) -> Any:
     return tree
 
 
-def _names(tree: Any) -> set[str]:
-    """The functions in an expression; a complex number counts as one of the name 'I'."""
+def _unknown(tree: Any) -> set[str]:
+    """Functions that torch does not get; a complex number counts as one of the name 'I'."""
     if not tree.free_symbols:
-        return set() if complex(tree).imag == 0 else {"I"}
-    own = {type(tree).__name__} if tree.args else set()
-    return own.union(*map(_names, tree.args))
+        return {"I"} if complex(tree).imag else set()
+    name = type(tree).__name__
+    here = {name} if tree.args and name not in _FUNCTIONS else set()
+    return here.union(*map(_unknown, tree.args))
 
 
-def _evaluate(tree: Any, values: dict[str, torch.Tensor]) -> torch.Tensor | float:
+def _evaluate(tree: Any, by_name: dict[str, torch.Tensor]) -> torch.Tensor | float:
     if not tree.free_symbols:
         return float(tree)
     if tree.is_Symbol:
-        return values[tree.name]
-    return _FUNCTIONS[type(tree).__name__](*(_evaluate(part, values) for part in tree.args))
+        return by_name[tree.name]
+    return _FUNCTIONS[type(tree).__name__](*(_evaluate(part, by_name) for part in tree.args))

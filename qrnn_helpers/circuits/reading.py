@@ -11,6 +11,7 @@ from __future__ import annotations
 import numbers
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -27,6 +28,7 @@ from qiskit.circuit import (
     Operation,
     Parameter,
     ParameterExpression,
+    PowerModifier,
 )
 from qiskit.circuit.library import (
     GlobalPhaseGate,
@@ -101,7 +103,7 @@ def _checked(operation: Operation) -> Operation:
             raise ValueError(f"step: got operation {operation.name!r} ({type(operation).__name__}); allowed are gates")
         operation = operation.to_instruction()
     for number in operation.params:
-        if isinstance(number, numbers.Number) and not np.isfinite(number):
+        if isinstance(number, numbers.Complex) and not np.isfinite(complex(number)):
             raise ValueError(f"step: got gate {operation.name!r} with the angle {number}; allowed are finite ones")
     made = type(operation) in (*SUB_CIRCUITS, ControlledGate) or not home_of(operation).startswith("qiskit")
     if made and operation.name in RESERVED_NAMES:  # passes and simulators go by the name
@@ -116,11 +118,16 @@ def _read(gate: Operation, qubits: Qubits, bits: Bits = ()) -> list[Placed]:
         return [] if bits else [Placed((), qubits, gate)]
     if isinstance(gate, GlobalPhaseGate) and (not bits or gate.params == [0]):
         return []
-    if isinstance(gate, AnnotatedOperation):
-        gate, inner = _spell_out(gate)
-        bits += inner
-    if isinstance(gate, UGate) and free_slots(gate):
-        return _read_euler(gate, qubits, bits)
+    gate, inner = _spell_out(gate)
+    return _read_plain(gate, qubits, bits + inner)
+
+
+def _read_plain(gate: Operation, qubits: Qubits, bits: Bits) -> list[Placed]:
+    """A gate without annotations as far as Qiskit can write it so."""
+    if isinstance(gate, UGate) and free_slots(gate):  # U(theta, phi, lam) = P(phi) RY(theta) P(lam), exactly
+        theta, phi, lam = gate.params
+        parts = PhaseGate(lam), RYGate(theta), PhaseGate(phi)
+        return [placed for part in parts for placed in _read(part, qubits, bits)]
     if isinstance(gate, ControlledGate) and (bits or len(qubits) > 2):
         return _read_controlled(gate, qubits, bits)
     op = _as_one(gate, qubits, bits)
@@ -138,20 +145,13 @@ def _check_duration(gate: Operation) -> None:
         raise ValueError(f"step: got a delay of duration {shown(gate.duration)}; allowed are numbers")
 
 
-def _read_euler(gate: UGate, qubits: Qubits, bits: Bits) -> list[Placed]:
-    """U(theta, phi, lam) = P(phi) RY(theta) P(lam), exactly."""
-    theta, phi, lam = gate.params
-    parts = PhaseGate(lam), RYGate(theta), PhaseGate(phi)
-    return [placed for part in parts for placed in _read(part, qubits, bits)]
-
-
 def _read_controlled(gate: ControlledGate, qubits: Qubits, outer: Bits) -> list[Placed]:
     """What a controlled gate does to its targets, under its controls and the ``outer`` ones."""
     base = gate.base_gate
     bits = outer + _bits(gate)
     if base.num_qubits + gate.num_ctrl_qubits != gate.num_qubits:  # with ancillas
         return _open(gate, qubits, outer)
-    if isinstance(base, UGate) and len(gate.params) == 4:  # CU: its fourth angle is a phase of its own
+    if _is_cu(gate):
         theta, phi, lam, gamma = gate.params
         phase = _read(GlobalPhaseGate(gamma), qubits[: len(bits)], bits)
         return _read(UGate(theta, phi, lam), qubits, bits) + phase
@@ -162,6 +162,11 @@ def _read_controlled(gate: ControlledGate, qubits: Qubits, outer: Bits) -> list[
         return _open(base, qubits, bits) if _is_up_to_date(base) else _open(gate, qubits, outer)
     op = _as_one(base, qubits, bits)
     return _open(gate, qubits, outer) if op is None else [Placed((op,), qubits)]
+
+
+def _is_cu(gate: ControlledGate) -> bool:
+    """Whether a fourth angle is a phase of the controls' own."""
+    return isinstance(gate.base_gate, UGate) and len(gate.params) == 4
 
 
 def _is_up_to_date(sub_circuit: Operation) -> bool:
@@ -200,69 +205,54 @@ def _open(gate: Operation, qubits: Qubits, bits: Bits) -> list[Placed]:
 
 def _as_drawn(gate: Operation, qubits: Qubits, parts: list[Placed]) -> list[Placed]:
     """The gate itself in place of its parts, if it has one parameter for each angle of theirs."""
-    slots = free_slots(gate)
     if not parts:
         return parts
-    if not slots:
-        return [Placed(tuple(op for part in parts for op in part.ops), qubits, gate)]
+    slots = free_slots(gate)
     if len(slots) == 1 and not isinstance(gate, AnnotatedOperation):  # writes itself out
         return parts
-    base = _innermost(gate)
-    if not is_standard(base) or (isinstance(base, UGate) and len(base.params) > 3):  # controlled CU
+    if len(slots) > 1 and type(gate) is ControlledGate and _is_cu(gate):  # Qiskit cannot replace its angles
         return parts
-    return _by_slots(gate, qubits, slots) or parts
+    order = _order(gate, qubits, slots)
+    if sorted(order) != slots:
+        return parts
+    return [Placed(tuple(_ops(parts)), qubits, gate, tuple(order))]
 
 
-def _innermost(gate: Operation) -> Operation:
-    """The gate under all annotations and controls."""
-    while isinstance(gate, AnnotatedOperation) or (isinstance(gate, ControlledGate) and not is_standard(gate)):
-        gate = gate.base_op if isinstance(gate, AnnotatedOperation) else gate.base_gate
-    return gate
-
-
-def _by_slots(gate: Operation, qubits: Qubits, slots: list[int]) -> list[Placed]:
-    """The gate with the slot of every op's angle: read off the same gate with a mark in each slot.
-
-    Nothing, if an op's angle is none of the gate's own or two ops share one.
-    """
-    marks = {slot: Parameter(f"parameter {slot}") for slot in slots}
-    slot_of = {mark: slot for slot, mark in marks.items()}
-    ops = []
-    order = []
-    for op in (op for part in _read(with_angles(gate, marks), qubits) for op in part.ops):
-        if op.family is not None:
-            slot = slot_of.get(op.expression)
-            order.append(slot)
-            op = op if slot is None else replace(op, expression=gate.params[slot])
-        ops.append(op)
-    if len(order) != len(slots) or set(order) != set(slots):
+def _order(gate: Operation, qubits: Qubits, slots: list[int]) -> list[int]:
+    """The slot of every op's angle, -1 if it is none as it stands: read off the same gate with marks in its slots."""
+    if not slots:
         return []
-    return [Placed(tuple(ops), qubits, gate, tuple(order))]
+    marks = {Parameter(f"parameter {slot}"): slot for slot in slots}
+    marked = with_angles(gate, {slot: mark for mark, slot in marks.items()})
+    return [marks.get(op.expression, -1) for op in _ops(_read(marked, qubits)) if op.family is not None]
 
 
-def _spell_out(gate: AnnotatedOperation) -> tuple[Operation, Bits]:
-    """An annotated gate without its annotations where Qiskit can write it so, and the bits of its controls."""
-    base = gate.base_op
-    modifiers = list(gate.modifiers)
-    while isinstance(base, AnnotatedOperation):
-        modifiers = [*base.modifiers, *modifiers]
-        base = base.base_op
-    bits: Bits = ()
-    while modifiers and isinstance(modifiers[-1], ControlModifier):  # the last controls are the first qubits
-        bits += _bits(modifiers.pop())
+def _ops(parts: list[Placed]) -> list[Op]:
+    return [op for part in parts for op in part.ops]
+
+
+def _spell_out(gate: Operation) -> tuple[Operation, Bits]:
+    """The gate without annotations as far as Qiskit can write it so, and the bits of its controls.
+
+    An inverse or a power of a controlled gate is the controlled inverse or power.
+    """
+    if not isinstance(gate, AnnotatedOperation):
+        return gate, ()
+    base, bits = _spell_out(gate.base_op)
+    others = []
+    for modifier in gate.modifiers:
+        if isinstance(modifier, ControlModifier):
+            bits = _bits(modifier) + bits  # the last controls are the first qubits
+        else:
+            others.append(modifier)
     try:
-        plain = base
-        for modifier in modifiers:
-            plain = _modified(plain, modifier)
-        return plain, bits
+        return reduce(_modified, others, base), bits
     except (QiskitError, TypeError):
-        return AnnotatedOperation(base, modifiers), bits
+        return AnnotatedOperation(base, others), bits
 
 
-def _modified(gate: Operation, modifier: object) -> Operation:
-    """A gate controlled, inverted or raised to a power."""
-    if isinstance(modifier, ControlModifier):
-        return gate.control(modifier.num_ctrl_qubits, ctrl_state=modifier.ctrl_state, annotated=False)
+def _modified(gate: Operation, modifier: InverseModifier | PowerModifier) -> Operation:
+    """A gate inverted or raised to a power."""
     if isinstance(modifier, InverseModifier):
         return gate.inverse()
     power = modifier.power

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import zip_longest
 
 from qiskit import QuantumCircuit, QuantumRegister
-from qiskit.circuit import ParameterVector, Qubit
+from qiskit.circuit import Parameter, ParameterVector, Qubit
 
 from ..checks import check_gates, check_integer, shown
 from .unrolling import check_step
@@ -26,13 +26,11 @@ def rotation_step(memory: int = 2, readout: int = 2, layers: int = 1) -> Quantum
     the control of a rotation, on a qubit that it has not heard of; the maximally mixed memory stays as it is, and
     no step makes a memory purer.  `two_way_step`, `exchange_step` and two layers are not bound by this.
     """
-    step, qubits, angles = _blank(
-        lambda m, r, layers: layers * (7 * (m + r) - 1), memory=memory, readout=readout, layers=layers
-    )
+    sizes = {"memory": memory, "readout": readout, "layers": layers}
+    step, qubits, angles = _blank(sizes, lambda m, r, layers: layers * (7 * (m + r) - 1))
     for _ in range(layers):
         _euler(step, qubits, angles)
-        for control, target in zip(qubits, qubits[1:]):
-            step.crx(next(angles), control, target)
+        _apply([step.crx], zip(qubits, qubits[1:]), angles)
         _euler(step, qubits, angles)
     return step
 
@@ -50,17 +48,14 @@ def reuploading_step(memory: int = 2, readout: int = 2, layers: int = 1) -> Quan
     5n angles; for n = 2 it stays open (7 angles).  Where an encoder feeds every layer, the data
     enter the circuit once a layer ("re-uploading"; Pérez-Salinas et al. 2020).
     """
-    step, qubits, angles = _blank(
-        lambda m, r, layers: layers * (5 * (m + r) if m + r > 2 else 7), memory=memory, readout=readout, layers=layers
-    )
-    pairs = list(zip(qubits, qubits[1:])) + ([(qubits[-1], qubits[0])] if len(qubits) > 2 else [])
+    sizes = {"memory": memory, "readout": readout, "layers": layers}
+    step, qubits, angles = _blank(sizes, lambda m, r, layers: layers * (5 * (m + r) if m + r > 2 else 7))
+    ring = list(zip(qubits, qubits[1:]))
+    if len(qubits) > 2:
+        ring.append((qubits[-1], qubits[0]))
     for _ in range(layers):
-        for qubit in qubits:
-            step.ry(next(angles), qubit)
-            step.rz(next(angles), qubit)
-        for control, target in pairs:
-            for rotation in (step.crx, step.cry, step.crz):
-                rotation(next(angles), control, target)
+        _apply([step.ry, step.rz], zip(qubits), angles)
+        _apply([step.crx, step.cry, step.crz], ring, angles)
     return step
 
 
@@ -75,12 +70,10 @@ def two_way_step(memory: int, readout: int) -> QuantumCircuit:
 
     so that the reset can take a memory qubit's entropy away.
     """
-    step, qubits, angles = _blank(lambda m, r: 8 * (m + r) - 2, memory=memory, readout=readout)
+    step, qubits, angles = _blank({"memory": memory, "readout": readout}, lambda m, r: 8 * (m + r) - 2)
     _euler(step, qubits, angles)
-    for control, target in zip(qubits, qubits[1:]):
-        step.crx(next(angles), control, target)
-    for control, target in zip(qubits[1:], qubits):
-        step.cry(next(angles), control, target)
+    _apply([step.crx], zip(qubits, qubits[1:]), angles)
+    _apply([step.cry], zip(qubits[1:], qubits), angles)
     _euler(step, qubits, angles)
     return step
 
@@ -97,42 +90,40 @@ def exchange_step(memory: int = 3, readout: int = 3) -> QuantumCircuit:
 
     where one layer of `rotation_step` has 1; at theta = pi/2 nothing of the memory qubit stays.
     """
-    step, _, angles = _blank(
-        lambda m, r: 4 * m + 8 * r - 2, lambda m, r: 4 * m + 7 * r - 2, memory=memory, readout=readout
-    )
+    sizes = {"memory": memory, "readout": readout}
+    step, _, angles = _blank(sizes, lambda m, r: 4 * m + 7 * r - 2, gates=lambda m, r: 4 * m + 8 * r - 2)
     m, r = step.qregs
-    for qubit in r:
-        step.rx(next(angles), qubit)
-        step.rz(next(angles), qubit)
-    for control, target in zip(r, r[1:]):
-        step.crx(next(angles), control, target)
-    for k, qubit in enumerate(r):
-        swap = next(angles)
-        step.rxx(swap, m[k % m.size], qubit)
-        step.ryy(swap, m[k % m.size], qubit)
+    partners = [m[k % memory] for k in range(readout)]
+    neighbours = [m[(k + 1) % memory] for k in range(readout)]
+    _apply([step.rx, step.rz], zip(r), angles)
+    _apply([step.crx], zip(r, r[1:]), angles)
+    for qubits, angle in zip(zip(partners, r), angles):
+        step.rxx(angle, *qubits)
+        step.ryy(angle, *qubits)
     _euler(step, m, angles)
-    for control, target in zip(m, m[1:]):
-        step.crx(next(angles), control, target)
-    for k, qubit in enumerate(r):
-        step.crx(next(angles), m[(k + 1) % m.size], qubit)
-    for qubit in r:
-        step.rz(next(angles), qubit)
-        step.rx(next(angles), qubit)
+    _apply([step.crx], zip(m, m[1:]), angles)
+    _apply([step.crx], zip(neighbours, r), angles)
+    _apply([step.rz, step.rx], zip(r), angles)
     return step
 
 
+Angles = Iterator[Parameter]
+
+
 def _blank(
-    gates: Callable[..., int], angles: Callable[..., int] | None = None, **sizes: int
-) -> tuple[QuantumCircuit, list[Qubit], Iterator]:
+    sizes: dict[str, int], angles: Callable[..., int], gates: Callable[..., int] | None = None
+) -> tuple[QuantumCircuit, list[Qubit], Angles]:
     """An empty step circuit, its qubits in the order m0 r0 m1 r1 ..., and its Parameters.
 
-    ``sizes``: memory, readout and perhaps layers; ``gates(*sizes)`` gates follow, and as many ``angles`` if not said.
+    ``sizes``: memory, readout and perhaps layers; ``angles(*sizes)`` and ``gates(*sizes)``, which are as many if not
+    said, are to follow.
     """
     numbers = [check_integer(name, size, minimum=1) for name, size in sizes.items()]
-    check_gates(_listed(sizes), gates(*numbers), _listed(map(shown, numbers)))
-    registers = QuantumRegister(numbers[0], "memory"), QuantumRegister(numbers[1], "readout")
-    qubits = [q for pair in zip_longest(*registers) for q in pair if q is not None]
-    return QuantumCircuit(*registers), qubits, iter(ParameterVector("angle", (angles or gates)(*numbers)))
+    check_gates(_listed(sizes), (gates or angles)(*numbers), _listed(map(shown, numbers)))
+    memory = QuantumRegister(numbers[0], "memory")
+    readout = QuantumRegister(numbers[1], "readout")
+    qubits = [q for pair in zip_longest(memory, readout) for q in pair if q is not None]
+    return QuantumCircuit(memory, readout), qubits, iter(ParameterVector("angle", angles(*numbers)))
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -141,11 +132,16 @@ def _listed(words: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}"
 
 
-def _euler(step: QuantumCircuit, qubits: Iterable[Qubit], angles: Iterator) -> None:
+def _apply(gates: Sequence[Callable], places: Iterable[tuple[Qubit, ...]], angles: Angles) -> None:
+    """All ``gates`` on one place after the other, each with an angle of its own."""
+    for qubits in places:
+        for gate in gates:
+            gate(next(angles), *qubits)
+
+
+def _euler(step: QuantumCircuit, qubits: Iterable[Qubit], angles: Angles) -> None:
     """RZ RX RZ on each qubit: any rotation of the Bloch sphere."""
-    for qubit in qubits:
-        for rotation in (step.rz, step.rx, step.rz):
-            rotation(next(angles), qubit)
+    _apply([step.rz, step.rx, step.rz], zip(qubits), angles)
 
 
 def without_entanglers(step: QuantumCircuit) -> QuantumCircuit:
