@@ -36,6 +36,9 @@ FLAGS = [
 ]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
+WIDTHS = (1280, 390)
+"""Of a laptop's window and of a telephone, in pixels: no page is wider."""
+
 #: Notebook with a live panel, and how to find the panel's parts in JupyterLab.
 PANELS = [("11_training", ".jp-OutputArea .widget-html img")]
 
@@ -126,13 +129,27 @@ def test_page_works_offline(browser, document):
         assert not [i for i in images if not i[2]], "a picture is not shown"
         assert not visit.requests, "asked for something outside"
         assert not visit.complaints
+        assert not {width: names for width in WIDTHS if (names := too_wide(page, width))}, "a page has to be pushed"
 
 
-def test_search_finds_a_word(browser):
+def too_wide(page, width: int) -> list[str]:
+    """What sticks out on the right of a page, in a window that wide."""
+    page.set_viewport_size({"width": width, "height": 900})
+    return page.evaluate(
+        """width => document.documentElement.scrollWidth <= width ? [] :
+          ["the page", ...[...document.querySelectorAll("body *")].filter(
+            e => !e.children.length && e.getBoundingClientRect().right > width + 1)
+            .map(e => `${e.tagName} ${e.textContent.slice(0, 60)}`).slice(0, 5)]""",
+        width,
+    )
+
+
+@pytest.mark.parametrize(("word", "page"), [("washout", "notebooks/"), ("QRNN", "book/api/models.html")])
+def test_search_finds_a_word(browser, word, page):
     require_book()
     with offline(browser, HTML / "search.html") as visit:
-        visit.page.goto((HTML / "search.html").as_uri() + "?q=washout")
-        visit.page.wait_for_selector("#search-results li")
+        visit.page.goto((HTML / "search.html").as_uri() + f"?q={word}")
+        visit.page.wait_for_selector(f"#search-results li a[href*='{page}']")
         assert not visit.requests and not visit.complaints
 
 
