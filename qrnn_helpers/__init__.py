@@ -28,7 +28,7 @@ from .gradients import (
 )
 from .models import GRU, QRNN, RNN, QuantumRecurrentLayer
 from .storage import load, load_state, save, save_state
-from .study import stored_exponents
+from .study.exponents import stored_exponents
 from .tasks import (
     PatchForecast,
     Task,

@@ -1,20 +1,15 @@
-"""The stored Lyapunov exponents: how each set was made, and how to read it."""
+"""The stored Lyapunov exponents (chapters 2 and 3): how each set was made, and how to read it."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 
-from ..checks import shown
+from ..checks import check_one_of
 from ..dynamics import KS1D, KS2D, Flow, Lorenz, as_dataset, kaplan_yorke, lyapunov_exponents
-from ..storage import DATA, provenance, read_record, write_record
-
-FOLDER = DATA / "lyapunov"
-
-COMMAND = "python -m qrnn_helpers.lyapunov"
+from .jobs import Job
 
 RECIPES: dict[str, tuple[Callable[[], Flow], dict]] = {
     "lorenz": (Lorenz, {"count": 3, "trajectories": 400, "time": 1000.0, "transient": 50.0, "interval": 0.5}),
@@ -31,42 +26,28 @@ def stored_exponents(name: str) -> xr.Dataset:
 
     A missing file raises FileNotFoundError, one that is damaged or another system's ValueError.
     """
-    if not (isinstance(name, str) and name in RECIPES):
-        raise ValueError(f"name must be one of {', '.join(RECIPES)}; got {shown(name)}")
-    path = FOLDER / f"{name}.json"
-    record, (make, arguments) = read_record(path), RECIPES[name]
-    wanted = {"system": repr(make())} | {key: value for key, value in arguments.items() if key != "progress"}
-    found = record.get("recipe")
-    if not isinstance(found, dict) or not wanted.items() <= found.items():
-        raise ValueError(f"{path} must hold the exponents of {shown(wanted)}; got {shown(found)}")
-    return as_dataset(np.array(record["rates"]), record["recipe"])
+    check_one_of("name", name, tuple(RECIPES))
+    result = job(name).result
+    return as_dataset(np.array(result["rates"]), result["recipe"])
 
 
-def write(name: str) -> None:
-    """Compute the exponents of one system in `RECIPES` and store them."""
-    make, arguments = RECIPES[name]
-    result = lyapunov_exponents(make(), **arguments)
-    facts = provenance()
-    record = {"command": f"{COMMAND} --write {name}", "recipe": result.attrs, "rates": result["rates"].values.tolist()}
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    write_record(record | facts, FOLDER / f"{name}.json")
+def exponents(system: str, **arguments) -> dict:
+    """The rates of a system in `RECIPES`, and what `lyapunov_exponents` says of how they were made."""
+    make, _ = RECIPES[system]
+    found = lyapunov_exponents(make(), **arguments)
+    return {"recipe": found.attrs, "rates": found["rates"].values.tolist()}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Print the stored exponents, or compute some anew."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description="The stored Lyapunov exponents.")
-    parser.add_argument("--write", choices=list(RECIPES), help="compute those of one system anew")
-    name = parser.parse_args(arguments).write
-    if name:
-        write(name)
-    for each in [name] if name else RECIPES:
-        result = stored_exponents(each)
-        print(f"{result.attrs['system']}, {result.attrs['subspace']}, {result.attrs['trajectories']} trajectories")
-        for value, error in zip(result["exponents"].values, result["standard_errors"].values):
-            print(f"  {value:9.4f} +- {error:.4f}")
-        if result["exponents"].sum() < 0:
-            print("  Kaplan-Yorke dimension {:.3f} +- {:.3f}".format(*kaplan_yorke(result)))
+def job(name: str) -> Job:
+    return Job("lyapunov", name, exponents, {"system": name} | RECIPES[name][1])
 
 
-if __name__ == "__main__":
-    main()
+def jobs() -> list[Job]:
+    return [job(name) for name in RECIPES]
+
+
+def summary(job: Job) -> dict[str, float]:
+    """The largest exponent, and the dimension where enough exponents are known."""
+    found = stored_exponents(job.name)
+    dimension = kaplan_yorke(found)[0] if found["exponents"].sum() < 0 else np.nan
+    return {"largest": float(found["exponents"][0]), "dimension": float(dimension)}

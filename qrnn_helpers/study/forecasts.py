@@ -1,8 +1,4 @@
-"""Closed-loop forecasts at length 22: every kind of model tuned by its closed loop, and the stored results.
-
-python -m qrnn_helpers.study.forecasts run [NAME ...]    do what is missing (--workers 1 on a busy machine)
-python -m qrnn_helpers.study.forecasts status
-"""
+"""Closed-loop forecasts at length 22 (chapter 13): every kind of model tuned by its closed loop."""
 
 from __future__ import annotations
 
@@ -39,10 +35,7 @@ from ..tasks import (
 )
 from ..training import ridge_readout, train_features, train_in_loop, whitening
 from .exponents import stored_exponents
-from .jobs import Job, main, state_to
-
-__all__ = ["BATCH", "JOBS", "KINDS", "Network", "dynamics", "forecast", "kind_job", "lyapunov_time", "network"]
-
+from .jobs import Job, state_from, state_to
 
 DT, MODES, WINDOWS, UNITS = 0.25, 12, (8192, 1024, 1024), 128
 
@@ -278,6 +271,11 @@ def several_steps(setting: dict, seeds: int, first: int, horizons: list[int], **
     return {"runs": runs}
 
 
+def restored() -> Network:
+    """The stored circuit of the comparison's first seed."""
+    return state_from(network("circuit"), kind_job("circuit").result["weights"])
+
+
 def loop_job() -> Job:
     """What errors of several steps are worth to the circuit of the comparison."""
     setting = {"steps": 1, "gain": 0.1, "rate": 0.006}
@@ -366,13 +364,13 @@ def kind_job(kind: str) -> Job:
     return Job("forecasts", kind.replace(" ", "_"), compare_kind, {"kind": kind, "settings": KINDS[kind]} | numbers)
 
 
-JOBS = [kind_job(kind) for kind in KINDS] + [loop_job()]
+def jobs() -> list[Job]:
+    short = [patch_job(kind, recipe) for kind in ("GRU", "QRNN") for recipe in RECIPES]
+    long = [patch_job("GRU", recipe, 2000) for recipe in RECIPES]
+    return [*(kind_job(kind) for kind in KINDS), loop_job(), *short, *long]
 
-JOBS += [patch_job(kind, recipe) for kind in ("GRU", "QRNN") for recipe in RECIPES]
 
-JOBS += [patch_job("GRU", recipe, 2000) for recipe in RECIPES]
-
-if __name__ == "__main__":
-    import qrnn_helpers.study.forecasts as itself  # under its own name, so that worker processes can import it
-
-    main(itself.JOBS, "python -m qrnn_helpers.study.forecasts")
+def summary(job: Job) -> dict[str, float]:
+    """How long the loops of the test part are valid, in Lyapunov times, mean over starts and seeds."""
+    last = [run if "vpt" in run else list(run.values())[-1] for run in job.result["runs"]]
+    return {"vpt": float(np.mean([run["vpt"] for run in last]))}

@@ -1,20 +1,12 @@
-"""Long work done once and stored: pure functions of a name and of settings, a JSON file each.
+"""Long work done once and stored: pure functions of their settings, a JSON file each.
 
-A chapter that needs what no notebook can compute in a minute lists its `Job`s in a module of its own
-and ends it with ``main(JOBS, "python -m ...")``, after importing itself under its own
-name, so that other processes find the work:
-
-    ... run [NAME ...]    do what is missing; stop and start again at will
-    ... status            which jobs are stored, missing or damaged
-
-Every file holds the job's settings, its result, and apart from these its wall time, machine and code.
-Its checksum stands in the folder's manifest: what is not as it says there is damaged, and is left as it is
-until somebody removes it.
+A study lists its `Job`s; ``python -m qrnn_helpers.study`` does what is missing.  Every file holds the job's
+settings, its result, and apart from these its wall time, machine and code.  Its checksum stands in the
+folder's manifest: what is not as it says there is damaged, and is left as it is until somebody removes it.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Callable, Iterable
@@ -23,13 +15,10 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from ..checks import check_array, check_instance, shown
+from ..dynamics import check_dataset, write_dataset
 from ..storage import DATA, provenance, read_record, verify, write_record
-
-__all__ = ["Job", "main", "state_from", "state_to", "status", "stored_record"]
 
 
 @dataclass(frozen=True)
@@ -51,17 +40,45 @@ class Job:
         check_instance("settings", self.settings, dict, "the arguments of work")
 
     @property
+    def label(self) -> str:
+        """What the command line calls it."""
+        return f"{self.folder}/{self.name}"
+
+    @property
     def path(self) -> Path:
         return DATA / self.folder / f"{self.name}.json"
 
     @property
     def done(self) -> bool:
+        """Whether there is a file; whether that is sound shows when it is read."""
         return self.path.is_file()
+
+    def check(self) -> None:
+        """Raise ValueError if the file is not what the manifest of its folder says."""
+        verify(self.path)
+
+    @property
+    def status(self) -> str:
+        """ "stored", "missing" or "damaged"."""
+        if not self.done:
+            return "missing"
+        try:
+            self.check()
+        except ValueError:
+            return "damaged"
+        return "stored"
 
     @cached_property
     def record(self) -> dict:
         """What is stored: settings, result, apart.  A file that is damaged, or of other settings, is refused."""
-        return stored_record(self.path, "settings", self.settings)
+        if not self.done:
+            raise FileNotFoundError(f"{self.path} is missing: it comes with a clone of the book")
+        record = read_record(self.path)
+        stored = record.get("settings")
+        expected = json.loads(json.dumps(self.settings))  # JSON has no tuples
+        if stored != expected:
+            raise ValueError(f"{self.path} must hold settings {shown(expected)}; got {shown(stored)}")
+        return record
 
     @property
     def result(self) -> dict:
@@ -79,29 +96,27 @@ class Job:
         write_record({"settings": self.settings, "result": result, "apart": apart}, self.path)
 
 
-def stored_record(path: Path, key: str, settings: dict, **defaults: object) -> dict:
-    """A record whose file is as its folder's manifest says and whose ``key`` holds these settings.
+class DataFile(Job):
+    """One of the committed data sets: a netCDF file, whole if its samples also solve their equation."""
 
-    ``defaults``: settings that older records do not name.  Whatever is not so raises an error naming the file.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: it comes with a clone of the book")
-    record = read_record(path)
-    found, wanted = record.get(key), json.loads(json.dumps(settings))  # JSON has no tuples
-    if not isinstance(found, dict) or defaults | found != wanted:
-        raise ValueError(f"{path} must hold {key} {shown(wanted)}; got {shown(found)}")
-    return record
+    def __init__(self, name: str):
+        super().__init__("data", name, write_dataset, {"name": name})
+
+    @property
+    def path(self) -> Path:
+        return DATA / f"{self.name}.nc"
+
+    def check(self) -> None:
+        check_dataset(self.name)
+
+    def perform(self) -> None:
+        if not self.done:
+            self.work(**self.settings)
 
 
-def status(path: Path) -> str:
-    """Whether a record is "stored", "missing", or "damaged": not what the manifest of its folder says."""
-    if not path.is_file():
-        return "missing"
-    try:
-        verify(path)
-    except ValueError:
-        return "damaged"
-    return "stored"
+def best(trials: Iterable[Job], error: Callable[[Job], float]) -> Job:
+    """The trial of the least error, of equal ones the first."""
+    return min(trials, key=error)
 
 
 def state_to(model: torch.nn.Module) -> dict:
@@ -111,34 +126,15 @@ def state_to(model: torch.nn.Module) -> dict:
 
 def state_from(model: torch.nn.Module, weights: dict) -> torch.nn.Module:
     """``model`` with the weights of a job's result."""
-    own = dict(model.named_parameters())
-    if own.keys() != weights.keys():
-        raise ValueError(f"weights must be those of {sorted(own)}; got {sorted(weights)}")
+    parameters = dict(model.named_parameters())
+    if parameters.keys() != weights.keys():
+        raise ValueError(f"weights must be those of {sorted(parameters)}; got {sorted(weights)}")
     given = {name: check_array(f"weights {name}", value) for name, value in weights.items()}
-    if wrong := [name for name, value in own.items() if value.shape != given[name].shape]:
-        words = f"{tuple(own[wrong[0]].shape)}; got {given[wrong[0]].shape}"
-        raise ValueError(f"weights {wrong[0]} must have the model's shape {words}")
+    for name, parameter in parameters.items():
+        if parameter.shape != given[name].shape:
+            words = f"{tuple(parameter.shape)}; got {given[name].shape}"
+            raise ValueError(f"weights {name} must have the model's shape {words}")
     with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(torch.from_numpy(given[name]))
+        for name, parameter in parameters.items():
+            parameter.copy_(torch.from_numpy(given[name]))
     return model
-
-
-def main(jobs: Iterable[Job], program: str, arguments: list[str] | None = None) -> None:
-    """The command line of a module with jobs."""
-    jobs = list(jobs)
-    if any(getattr(job.work, "func", job.work).__module__ == "__main__" for job in jobs):
-        raise ValueError("jobs must come from an imported module; got work that other processes cannot find")
-    parser = argparse.ArgumentParser(prog=program, description="Long work, done once and stored.")
-    parser.add_argument("command", choices=("run", "status"))
-    parser.add_argument("names", nargs="*", help="jobs whose names begin with one of these (default: all)")
-    parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
-    chosen = parser.parse_args(arguments)
-    jobs = [job for job in jobs if job.name.startswith(tuple(chosen.names) or "")]
-    if chosen.command == "run":
-        missing = [job for job in jobs if not job.done]
-        running = Parallel(n_jobs=chosen.workers, return_as="generator_unordered")
-        for _ in tqdm(running(delayed(Job.perform)(job) for job in missing), total=len(missing)):
-            pass
-    for job in jobs:
-        print(f"{status(job.path):<7} {job.path.relative_to(DATA)}")

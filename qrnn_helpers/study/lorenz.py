@@ -1,7 +1,4 @@
-"""The course project's Lorenz observer, done again: the trainings that take too long for its chapter.
-
-    python -m qrnn_helpers.study.lorenz run [NAME ...]    do what is missing; stop and start again at will
-    python -m qrnn_helpers.study.lorenz status            which jobs are stored
+"""The course project's Lorenz observer, done again (chapter 15).
 
 Eight qubits, windows of 20 steps, 1,024 shots, as E. Connerty and M. Stewart had them (*Benchmarking
 Optimization Methods for Quantum Recurrent Neural Networks*, University of South Carolina, 2025).  Every
@@ -27,25 +24,7 @@ from ..gradients import SPSA, FiniteDifference, ParameterShift
 from ..models import GRU, QRNN, RNN
 from ..tasks import LorenzObserver, Pair, Predict, lorenz_observer
 from ..training import Budget, cosine, fit
-from .jobs import Job, main, state_from, state_to
-
-__all__ = [
-    "METHODS",
-    "built",
-    "finals",
-    "loaded",
-    "mean_squares",
-    "method_model",
-    "mixing",
-    "nrmse_of",
-    "rmse_of",
-    "stretches",
-    "train",
-    "trial_score",
-    "tuning",
-    "windows",
-]
-
+from .jobs import Job, state_from, state_to
 
 FOLDER = "lorenz_case"
 
@@ -375,16 +354,22 @@ def finals() -> dict[str, list[Job]]:
     return groups
 
 
+def jobs() -> Iterator[Job]:
+    """All trials, and where these are stored the seeds of every comparison."""
+    yield from tuning()
+    if all(trial.done for trial in tuning()):
+        yield from {each.name: each for group in finals().values() for each in group}.values()
+
+
+def summary(job: Job) -> dict[str, float]:
+    """Root mean square errors on windows and on the run, of the test part where it is scored, and of the validation."""
+    scores = job.result["scores"]
+    parts = scores if isinstance(scores, list) else [scores]
+    return {part: float(np.mean([rmse_of(each[part]) for each in parts])) for part in parts[0]}
+
+
 def loaded(trained: Job) -> nn.Module:
     """The network of a stored training, with exact probabilities, ready to predict."""
     settings = {"model": "circuit"} | trained.settings
     chosen = {name: settings[name] for name in ("seed", "hidden", "skip") if name in settings}
     return state_from(built(settings["model"], **chosen), trained.result["weights"])
-
-
-if __name__ == "__main__":
-    import qrnn_helpers.study.lorenz as case  # under its own name, so that worker processes can import it
-
-    main(case.tuning(), "python -m qrnn_helpers.study.lorenz")
-    if all(each.done for each in case.tuning()):
-        main([each for group in case.finals().values() for each in group], "python -m qrnn_helpers.study.lorenz")

@@ -1,29 +1,20 @@
-"""The study: training runs too long for a chapter, each a pure function of its configuration.
+"""Gradient methods at equal budgets (chapters 8, 11 and 16): training runs too long for a chapter.
 
-    python -m qrnn_helpers.study.methods run [--workers N]    do what is missing; stop and start again at will
-    python -m qrnn_helpers.study.methods status               how much of the plan is stored
-    python -m qrnn_helpers.study.methods table                the rates that were tried, and the final scores
-
-Every run is one JSON file in ``data/study``: its configuration, its training curve, its weights and
-scores, and apart from these its wall time, machine and code.  The plan, the same for every method and
-budget, on a seed apart: a noise-free trial of every learning rate and batch size; with shots, a trial
+Every run is a job in ``data/study``: its training curve, its weights and scores.  The plan, the same for every
+method and budget, on a seed apart: a noise-free trial of every learning rate and batch size; with shots, a trial
 of the three settings that did best without; and then the best trial's setting on the seeds of the
 comparison.  Choices are made by validation windows; none sees the test windows.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
-from tqdm.auto import tqdm
 
 from ..backends import ExactBackend, ShotBackend
 from ..checks import check_instance, check_integer, check_one_of, check_real
@@ -31,15 +22,9 @@ from ..circuits import rotation_step
 from ..dynamics import ks22
 from ..gradients import SPSA, Autograd, ParameterShift
 from ..models import GRU, QRNN
-from ..storage import DATA, provenance, write_record
 from ..tasks import PatchForecast, nrmse, patch_forecast
 from ..training import Budget, fit
-from .jobs import state_from, state_to, status, stored_record
-
-__all__ = ["Run", "final_runs", "finals", "ks_task", "load_run", "plan", "probes", "results", "train", "trials"]
-
-
-FOLDER = DATA / "study"
+from .jobs import Job, state_from, state_to
 
 WASHOUT = 3
 """Outputs before step 4 stay out of the loss."""
@@ -95,6 +80,15 @@ class Run:
         spent = f"shots{self.shots}-budget{self.budget}-batch{self.batch}-rate{self.rate:g}-seed{self.seed}"
         return f"{self.method}{'-causal' * self.causal}-{spent}"
 
+    @property
+    def job(self) -> Job:
+        return Job("study", self.name, training, asdict(self))
+
+    @property
+    def charged(self) -> bool:
+        """Whether the budget counts circuits."""
+        return self.method in ("shift", "spsa")
+
 
 @cache
 def ks_task() -> PatchForecast:
@@ -110,18 +104,36 @@ def screening() -> list[list[Run]]:
     return groups + [[Run(*cell, YARDSTICK_BATCH, rate, TUNING_SEED) for rate in RATES] for cell in yardsticks]
 
 
-def retrials(group: list[Run], folder: Path = FOLDER) -> list[list[Run]]:
+def stored(group: list[Run]) -> bool:
+    """Whether all runs of a group have a file."""
+    return all(run.job.done for run in group)
+
+
+def retrials(group: list[Run]) -> list[list[Run]]:
     """The trials with shots that a screened group leads to: its three best settings at each noise."""
-    if not charged(group[0]):
+    if not group[0].charged:
         return []
-    order = trials(group, folder)["exact"].argsort()
+    order = trials(group)["exact"].argsort()
     return [[replace(group[i], shots=shots) for i in order[:RETRIED]] for shots in NOISES if shots]
 
 
-def plan(folder: Path = FOLDER) -> list[list[Run]]:
+def plan() -> list[list[Run]]:
     """All comparisons known so far: the trials of each (method, noise, budget)."""
-    screened = [group for group in screening() if all(stored(run, folder) for run in group)]
-    return screening() + [retried for group in screened for retried in retrials(group, folder)]
+    screened = [group for group in screening() if stored(group)]
+    return screening() + [retried for group in screened for retried in retrials(group)]
+
+
+def finals() -> list[Run]:
+    """The final runs of every comparison whose trials are all stored."""
+    return [run for group in plan() if stored(group) for run in final_runs(group)]
+
+
+def jobs() -> Iterator[Job]:
+    """All runs known so far."""
+    yield from (run.job for group in plan() for run in group)
+    yield from (run.job for run in finals())
+    if all(stored(group) for group in screening()):
+        yield from (run.job for runs in probes().values() for run in runs)
 
 
 def build(run: Run) -> tuple[torch.nn.Module, dict]:
@@ -138,16 +150,11 @@ def build(run: Run) -> tuple[torch.nn.Module, dict]:
             "exact": Autograd(),
         }[run.method]
         model = QRNN(9, 1, rotation_step(), backend=backend, gradient=gradient, dtype=torch.float64, seed=weights)
-    budget = Budget(circuits=run.budget) if charged(run) else Budget(steps=run.budget)
+    budget = Budget(circuits=run.budget) if run.charged else Budget(steps=run.budget)
     if run.method == "shift" and not run.shots:  # charged as if the rule had run its circuits
         budget = Budget(steps=max(1, run.budget // shift_circuits(model, run.batch)))
     optimizer = torch.optim.Adam(model.parameters(), lr=run.rate)
     return model, {"optimizer": optimizer, "batch_size": run.batch, "budget": budget, "seed": batches}
-
-
-def charged(run: Run) -> bool:
-    """Whether the run's budget counts circuits."""
-    return run.method in ("shift", "spsa")
 
 
 def shift_circuits(model: QRNN, batch: int) -> int:
@@ -180,22 +187,12 @@ def scores(model: torch.nn.Module, run: Run, part: tuple) -> dict[str, float]:
         return {name: nrmse(model.decoder(p[:, -1]), y[:, -1]) for name, p in outputs.items()}
 
 
-def perform(run: Run, folder: Path = FOLDER) -> None:
-    """Do one run, unless it is stored already, and store it."""
-    if stored(run, folder):
-        return
-    torch.set_num_threads(1)
-    start = time.time()
+def training(**settings) -> dict:
+    """The run of these settings, as it is stored."""
+    run = Run(**settings)
     model, curve = train(run)
-    seconds = time.time() - start
-    record = {
-        "run": asdict(run),
-        "curve": thin(curve.drop(columns="seconds")),
-        "validation": scores(model, run, ks_task().validation),
-        "weights": state_to(model),
-        "apart": {"seconds": round(seconds, 1), "provenance": provenance()},
-    }
-    write_record(record, place(run, folder))
+    validation = scores(model, run, ks_task().validation)
+    return {"curve": thin(curve.drop(columns="seconds")), "validation": validation, "weights": state_to(model)}
 
 
 def thin(curve: pd.DataFrame, points: int = 100) -> dict[str, list]:
@@ -206,46 +203,32 @@ def thin(curve: pd.DataFrame, points: int = 100) -> dict[str, list]:
     return {name: values.tolist() for name, values in table.where(table.notna(), None).items()}
 
 
-def place(run: Run, folder: Path = FOLDER) -> Path:
-    """Where a run is stored."""
-    return folder / f"{run.name}.json"
-
-
-def stored(run: Run, folder: Path = FOLDER) -> bool:
-    """Whether a run has a file; whether that is sound shows when it is read."""
-    return place(run, folder).is_file()
-
-
-def run_record(run: Run, folder: Path = FOLDER) -> dict:
-    """What is stored of a run; a file that is damaged, or another run's, is refused."""
-    return stored_record(place(run, folder), "run", asdict(run), causal=False)
-
-
-def load_run(run: Run, folder: Path = FOLDER) -> tuple[torch.nn.Module, pd.DataFrame, dict]:
+def load_run(run: Run) -> tuple[torch.nn.Module, pd.DataFrame, dict]:
     """A stored run: its trained model *with exact probabilities*, its curve and the whole record."""
     check_instance("run", run, Run, "a Run")
-    record = run_record(run, folder)
-    model = state_from(build(replace(run, shots=0))[0], record["weights"])
-    return model, pd.DataFrame(record["curve"], dtype=float), record
+    record = run.job.record
+    model, _ = build(replace(run, shots=0))
+    state_from(model, record["result"]["weights"])
+    return model, pd.DataFrame(record["result"]["curve"], dtype=float), record
 
 
-def trials(group: list[Run], folder: Path = FOLDER) -> pd.DataFrame:
+def trials(group: list[Run]) -> pd.DataFrame:
     """The tuning trials of one comparison with their validation scores."""
-    rows = [{**asdict(run), **run_record(run, folder)["validation"]} for run in group]
-    return pd.DataFrame(rows)
+    return pd.DataFrame([{**asdict(run), **run.job.result["validation"]} for run in group])
 
 
-def best(group: list[Run], folder: Path = FOLDER) -> Run:
+def best(group: list[Run]) -> Run:
     """The trial with the lowest exact validation error."""
-    return group[int(trials(group, folder)["exact"].argmin())]
+    return group[int(trials(group)["exact"].argmin())]
 
 
-def final_runs(group: list[Run], folder: Path = FOLDER) -> list[Run]:
+def final_runs(group: list[Run]) -> list[Run]:
     """The runs that are compared: the best trial's setting on every seed of the study."""
-    return [replace(best(group, folder), seed=seed) for seed in SEEDS]
+    chosen = best(group)
+    return [replace(chosen, seed=seed) for seed in SEEDS]
 
 
-def probes(folder: Path = FOLDER) -> dict[str, list[Run]]:
+def probes() -> dict[str, list[Run]]:
     """Runs outside the comparison that ask whether another choice would have changed it.
 
     "batch 1": would parameter-shift, whose best batch is the smallest of the grid, gain by a smaller one?
@@ -254,70 +237,27 @@ def probes(folder: Path = FOLDER) -> dict[str, list[Run]]:
     group = next(g for g in screening() if (g[0].method, g[0].budget) == ("spsa", BUDGETS[-1]))
     return {
         "batch 1": [Run("shift", 0, BUDGETS[-1], 1, rate, TUNING_SEED) for rate in RATES],
-        "causal": [replace(run, causal=True) for run in final_runs(group, folder)],
+        "causal": [replace(run, causal=True) for run in final_runs(group)],
     }
 
 
-def results(folder: Path = FOLDER) -> pd.DataFrame:
+def results() -> pd.DataFrame:
     """The stored final runs, a row each: configuration and NRMSE on validation and on *test* windows.
 
     The test error is computed here and now, from the stored weights and exact probabilities.
     """
     x, y = ks_task().test
     rows = []
-    for run in (run for run in finals(folder) if stored(run, folder)):
-        model, curve, record = load_run(run, folder)
+    for run in (run for run in finals() if run.job.done):
+        model, curve, record = load_run(run)
         with torch.no_grad():  # in pieces that fit the processor's cache
             test = nrmse(torch.cat([model(piece)[0][:, -1] for piece in x.split(256)]), y[:, -1])
         spent = {"circuits": curve["circuits"].iloc[-1], "shots_spent": curve["shots"].iloc[-1]}
-        rows.append({**asdict(run), **spent, "validation": record["validation"]["exact"], "test": test})
+        validation = record["result"]["validation"]["exact"]
+        rows.append({**asdict(run), **spent, "validation": validation, "test": test})
     return pd.DataFrame(rows)
 
 
-def _all(runs: list[Run], workers: int, words: str) -> None:
-    """Do the runs side by side, the cheap ones first."""
-    jobs = sorted((r for r in runs if not stored(r)), key=lambda r: (r.budget * max(r.shots, 32), r.name))
-    done = Parallel(n_jobs=workers, return_as="generator_unordered")(delayed(perform)(r) for r in jobs)
-    for _ in tqdm(done, total=len(jobs), desc=words):
-        pass
-
-
-def finals(folder: Path = FOLDER) -> list[Run]:
-    """The final runs of every comparison whose trials are all stored."""
-    complete = [group for group in plan(folder) if all(stored(run, folder) for run in group)]
-    return [run for group in complete for run in final_runs(group, folder)]
-
-
-def _table() -> pd.DataFrame:
-    """Mean, spread and count of the final validation scores of every complete comparison."""
-    rows = [{**asdict(run), **run_record(run)["validation"]} for run in finals() if stored(run)]
-    keys = ["method", "shots", "budget", "batch", "rate"]
-    return pd.DataFrame(rows).groupby(keys)["exact"].agg(["mean", "std", "count"]).round(3).reset_index()
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m qrnn_helpers.study.methods", description="The stored training runs."
-    )
-    parser.add_argument("command", choices=("run", "status", "table"))
-    parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
-    chosen = parser.parse_args(arguments)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    if damaged := [path.name for path in sorted(FOLDER.glob("*.json")) if status(path) == "damaged"]:
-        raise SystemExit(f"damaged, or not in the folder's manifest (remove them, `run` makes them anew): {damaged}")
-    if chosen.command == "run":
-        for words in ("screening", "trials with shots"):
-            _all([r for group in plan() for r in group], chosen.workers, words)
-        _all(finals(), chosen.workers, "final seeds")
-        _all([run for runs in probes().values() for run in runs], chosen.workers, "probes")
-    elif chosen.command == "status":
-        for words, runs in (("trials", [r for group in plan() for r in group]), ("final", finals())):
-            print(f"{words}: {sum(map(stored, runs))} of {len(runs)} known so far")
-    else:
-        print(_table().to_string(index=False) if any(map(stored, finals())) else "no final run is stored yet")
-
-
-if __name__ == "__main__":
-    import qrnn_helpers.study.methods as study  # under its own name, so that worker processes can import it
-
-    study.main()
+def summary(job: Job) -> dict[str, float]:
+    """The error on validation windows."""
+    return {"validation": job.result["validation"]["exact"]}

@@ -1,10 +1,7 @@
-"""Observers of the Kuramoto–Sivashinsky field, trained and stored: what remembers, and what it is worth.
+"""Observers of the Kuramoto–Sivashinsky field (chapter 14): what remembers, and what it is worth.
 
 Every kind of model gets the same windows, seen cell by cell (`in_cells`), and three settings to choose from
 by the validation part; the test part is scored once, by five seeds.
-
-    python -m qrnn_helpers.study.observers run [NAME ...]    what is missing of data/observers
-    python -m qrnn_helpers.study.observers status
 """
 
 from __future__ import annotations
@@ -12,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache, partial
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,10 +20,7 @@ from ..dynamics import ks2d22, ks22_long
 from ..models import GRU, QRNN, RNN
 from ..tasks import PARTS, CellObserver, Fitted, Task, in_cells, observer, score
 from ..training import Budget, cosine, fit
-from .jobs import Job, main, state_from, state_to
-
-__all__ = ["CIRCUITS", "JOBS", "KINDS", "TASKS", "cells", "errors", "job", "network", "restored"]
-
+from .jobs import Job, state_from, state_to
 
 TUNING_SEED = 100
 
@@ -195,9 +190,10 @@ def job(name: str, kind: str) -> Job:
     return Job("observers", label.replace("--", "-"), compared, settings)
 
 
-JOBS = [job(name, kind) for name in TASKS for kind in KINDS]
+def jobs() -> list[Job]:
+    return [job(name, kind) for name in TASKS for kind in KINDS]
 
-if __name__ == "__main__":
-    import qrnn_helpers.study.observers as itself  # under its own name, so that worker processes can import it
 
-    main(itself.JOBS, "python -m qrnn_helpers.study.observers")
+def summary(job: Job) -> dict[str, float]:
+    """The error on the test part, mean over seeds."""
+    return {"test": float(np.mean(job.result["test"]))}

@@ -1,7 +1,4 @@
-"""Every kind of model on four tasks, stored: what chapter "tasks and rivals" compares.
-
-    python -m qrnn_helpers.study.tasks run [NAME ...]    do what is missing; stop and start again at will
-    python -m qrnn_helpers.study.tasks status            which comparisons are stored
+"""Every kind of model on four tasks (chapter 12).
 
 One job is one kind of model on one task, `compare` with the settings of `standard_baselines`; its file in
 ``data/contest`` holds the table's row, every trial, the test score of every seed, and for circuits the
@@ -24,11 +21,8 @@ from ..circuits import rotation_step, without_entanglers
 from ..dynamics import ks2d22, ks22_long, lorenz_series
 from ..models import QRNN
 from ..tasks import PARTS, Fitted, Task, lorenz_observer, mean_interval, patch_forecast, reduced_forecast, score
-from .jobs import Job, main, state_from, state_to
+from .jobs import Job, state_from, state_to
 from .methods import ks_task
-
-__all__ = ["JOBS", "KINDS", "TASKS", "UPDATES", "network", "paired", "table", "task"]
-
 
 UPDATES = 500
 """Steps of Adam for every network, the rate falling to zero along half a cosine."""
@@ -100,30 +94,40 @@ def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> 
     return plain | {"tests": tests, "trials": trials.to_dict("list")} | first
 
 
-JOBS = [
-    Job("contest", f"{name}-{kind}", contest, {"task_name": name, "kind": kind, "updates": UPDATES, "seeds": SEEDS})
-    for name in TASKS
-    for kind in KINDS
-    if (name, kind) != ("lorenz", "persistence")  # the outputs of the Lorenz observer are never seen
-]
-"""Every comparison: a task and a kind of model."""
+def job(name: str, kind: str) -> Job:
+    """The stored comparison of one kind of model on one task."""
+    check_one_of("name", name, TASKS)
+    check_one_of("kind", kind, tuple(KINDS))
+    settings = {"task_name": name, "kind": kind, "updates": UPDATES, "seeds": SEEDS}
+    return Job("contest", f"{name}-{kind}", contest, settings)
+
+
+def kinds(name: str) -> list[str]:
+    """The kinds of model that make sense on a task: the outputs of the Lorenz observer are never seen."""
+    check_one_of("name", name, TASKS)
+    return [kind for kind in KINDS if (name, kind) != ("lorenz", "persistence")]
+
+
+def jobs() -> list[Job]:
+    return [job(name, kind) for name in TASKS for kind in kinds(name)]
+
+
+def summary(job: Job) -> dict[str, float]:
+    """The error on the test part, mean over seeds."""
+    return {"test": job.result["test"]}
 
 
 def result(name: str, kind: str) -> dict:
     """What is stored of one kind of model on one task."""
-    check_one_of("name", name, TASKS)
-    check_one_of("kind", kind, KINDS)
-    return next(job for job in JOBS if job.name == f"{name}-{kind}").result
+    return job(name, kind).result
 
 
 def table(name: str) -> pd.DataFrame:
     """The stored rows of a task, as `compare` would give them, and ``tests``, the score of every seed."""
-    check_one_of("name", name, TASKS)
-    stored = {kind: job.result for kind in KINDS for job in JOBS if job.name == f"{name}-{kind}"}
-    rows = [
-        {"model": KINDS[kind], **row, "tried": len(row["trials"]["setting"]), "±": _half(row["tests"])}
-        for kind, row in stored.items()
-    ]
+    rows = []
+    for kind in kinds(name):
+        row = result(name, kind)
+        rows.append({"model": KINDS[kind], **row, "tried": len(row["trials"]["setting"]), "±": _half(row["tests"])})
     columns = ["sees", "parameters", "tried", "setting", "validation", "test", "±", "tests"]
     return pd.DataFrame(rows).set_index("model")[columns]
 
@@ -146,9 +150,3 @@ def network(name: str, kind: str = "circuit") -> QRNN:
     inputs, outputs = len(weights["encoder.weight"][0]), len(weights["decoder.weight"])
     model = QRNN(inputs, outputs, step_of(kind), skip=stored["setting"]["skip"], dtype=torch.float64, seed=0)
     return state_from(model, weights)
-
-
-if __name__ == "__main__":
-    import qrnn_helpers.study.tasks as itself  # under its own name, so that worker processes find the work
-
-    main(itself.JOBS, "python -m qrnn_helpers.study.tasks")

@@ -1,6 +1,7 @@
 """Tangent dynamics and Lyapunov exponents, as a numerical analyst would try them."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,9 +10,8 @@ from qrnn_helpers.dynamics import KS1D, KS2D, Lorenz, kaplan_yorke, ks2d, lyapun
 from qrnn_helpers.dynamics.flow import WORK_LIMIT
 from qrnn_helpers.dynamics.lorenz63 import BETA, RHO, SIGMA
 from qrnn_helpers.storage import add_to_manifest
-from qrnn_helpers.study import exponents as lyapunov
-from qrnn_helpers.study import stored_exponents
-from qrnn_helpers.study.exponents import RECIPES
+from qrnn_helpers.study import jobs
+from qrnn_helpers.study.exponents import RECIPES, job, stored_exponents
 
 SYSTEMS = [KS1D(), KS2D(22.0, 36), Lorenz()]
 
@@ -206,31 +206,30 @@ def test_stored_files_belong_to_their_recipes():
 
 
 def test_damage_is_refused_by_name(tmp_path, monkeypatch):
-    for path in lyapunov.FOLDER.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(lyapunov, "FOLDER", tmp_path)
-    record = json.loads((tmp_path / "lorenz.json").read_text())
-    record["rates"][0][0] += 1e-9
-    (tmp_path / "lorenz.json").write_text(json.dumps(record))
+    shutil.copytree(jobs.DATA / "lyapunov", tmp_path / "lyapunov")
+    monkeypatch.setattr(jobs, "DATA", tmp_path)
+    path = job("lorenz").path
+    record = json.loads(path.read_text())
+    record["result"]["rates"][0][0] += 1e-9
+    path.write_text(json.dumps(record))
     with pytest.raises(ValueError, match=r"lorenz\.json is damaged"):
         stored_exponents("lorenz")
-    (tmp_path / "lorenz.json").write_bytes((tmp_path / "ks1d-22.json").read_bytes())
-    add_to_manifest(tmp_path / "lorenz.json")
-    with pytest.raises(ValueError, match=r"lorenz\.json must hold the exponents of .*Lorenz.*got .*KS1D"):
+    path.write_bytes(job("ks1d-22").path.read_bytes())
+    add_to_manifest(path)
+    with pytest.raises(ValueError, match=r"lorenz\.json must hold settings .*lorenz.*got .*ks1d-22"):
         stored_exponents("lorenz")
-    (tmp_path / "lorenz.json").unlink()
+    path.unlink()
     with pytest.raises(FileNotFoundError, match=r"lorenz\.json"):
         stored_exponents("lorenz")
-    with pytest.raises(ValueError, match="name must be one of lorenz, ks1d-22"):
+    with pytest.raises(ValueError, match="name must be one of 'lorenz', 'ks1d-22'"):
         stored_exponents("Lorenz")
 
 
-def test_stored_exponents_are_remade_by_the_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(lyapunov, "FOLDER", tmp_path / "new")
+def test_stored_exponents_are_remade_by_their_job(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "DATA", tmp_path)
     small = {"count": 3, "trajectories": 2, "time": 1.0, "transient": 1.0, "interval": 0.5, "progress": False}
     monkeypatch.setitem(RECIPES, "lorenz", (Lorenz, small))
-    lyapunov.main(["--write", "lorenz"])
-    assert "Lorenz(step=0.01), all three components, 2 trajectories" in capsys.readouterr().out
+    job("lorenz").perform()
     made = lyapunov_exponents(Lorenz(), **small)
     assert stored_exponents("lorenz").identical(made)
 

@@ -166,7 +166,10 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *filter(None, [node.module])])
-            yield from ((module, alias.name) for alias in node.names if module.startswith("qrnn_helpers"))
+            if node.level and not node.module:  # from . import a file of the own folder
+                yield from ((f"{module}.{alias.name}", "") for alias in node.names)
+            else:
+                yield from ((module, alias.name) for alias in node.names if module.startswith("qrnn_helpers"))
         elif isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names if alias.name.startswith("qrnn_helpers"))
 

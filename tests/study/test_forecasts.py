@@ -5,12 +5,11 @@ import pytest
 import torch
 
 from qrnn_helpers import QRNN, rotation_step
-from qrnn_helpers.study import KINDS, kind_job, network, state_from
-from qrnn_helpers.study.forecasts import JOBS, patch_network
+from qrnn_helpers.study.forecasts import KINDS, jobs, kind_job, network, patch_network, restored
 
 
 def test_every_job_is_stored_whole():
-    assert all(job.record["result"] for job in JOBS)  # checksum and settings are compared on reading
+    assert all(job.record["result"] for job in jobs())  # checksum and settings are compared on reading
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -24,7 +23,7 @@ def test_the_setting_is_the_best_on_validation_and_all_had_equal_effort(kind):
 
 
 def test_the_stored_circuit_is_a_qrnn_with_a_linear_path():
-    model = state_from(network("circuit"), kind_job("circuit").result["weights"])
+    model = restored()
     same = QRNN(12, 12, rotation_step(memory=1, readout=7), skip=True, dtype=torch.float64)
     same.encoder.load_state_dict(model.body.encoder.state_dict())
     with torch.no_grad():

@@ -9,55 +9,85 @@ import pytest
 import torch
 
 from qrnn_helpers.storage import add_to_manifest, origins
+from qrnn_helpers.study import __main__ as command
 from qrnn_helpers.study import jobs as longruns
-from qrnn_helpers.study import state_from
-from qrnn_helpers.study.jobs import Job, main, state_to
+from qrnn_helpers.study.jobs import DataFile, Job, state_from, state_to
 
 
 def plain(value: float, sizes: tuple = ()) -> dict:
     return {"doubled": 2 * value}
 
 
-@pytest.fixture
-def jobs(tmp_path, monkeypatch):
-    monkeypatch.setattr(longruns, "DATA", tmp_path)
+def given() -> list[Job]:
     return [Job("jobs", f"job{i}", plain, {"value": float(i), "sizes": (1, 2)}) for i in range(3)]
 
 
+class Study:
+    """Three jobs of one kind; a fourth is known as soon as the first is done."""
+
+    def jobs(self):
+        yield from given()
+        if given()[0].done:
+            yield Job("jobs", "later", plain, {"value": given()[0].result["doubled"]})
+
+    def summary(self, job):
+        return job.result
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+    monkeypatch.setattr(longruns, "DATA", tmp_path)
+    monkeypatch.setattr(command, "STUDIES", [Study()])
+    return given()
+
+
+def main(*arguments):
+    command.main([*arguments, "jobs", "--workers", "1"])
+
+
 def test_jobs_are_done_once_and_resumed(jobs, capsys):
-    main(jobs, "x", ["run", "job1", "--workers", "1"])
+    command.main(["run", "jobs/job1", "--workers", "1"])
+    assert [job.done for job in jobs] == [False, True, False]
     first = jobs[1].path.read_bytes()
-    main(jobs, "x", ["run", "--workers", "1"])
+    main("run")
     assert jobs[1].path.read_bytes() == first
     assert [job.result["doubled"] for job in jobs] == [0.0, 2.0, 4.0]
     assert {"code", "versions", "machine"} <= jobs[0].record["apart"]["provenance"].keys()
-    main(jobs, "x", ["status"])
-    assert capsys.readouterr().out.count("stored") >= 3
+    main("status")
+    assert capsys.readouterr().out.split() == [
+        *("stored", "jobs/job0", "stored", "jobs/job1", "stored", "jobs/job2", "stored", "jobs/later")
+    ]
+    main("table")
+    assert capsys.readouterr().out.split()[-4:] == ["jobs/later", "0.0", "NaN", "1"]
 
 
 def test_damaged_missing_and_foreign_results_are_refused(jobs):
     with pytest.raises(FileNotFoundError, match="job0.json is missing"):
         _ = jobs[0].result
-    main(jobs, "x", ["run", "--workers", "1"])
+    main("run")
     other = Job("jobs", "job0", plain, {"value": 7.0, "sizes": (1, 2)})
     with pytest.raises(ValueError, match="must hold settings"):
         _ = other.result
     content = json.loads(jobs[0].path.read_text())
     content["result"]["doubled"] = 1.0
     jobs[0].path.write_text(json.dumps(content))
-    main(jobs, "x", ["run", "--workers", "1"])  # does not vouch for the damage
+    for word in ("run", "status", "table"):  # none vouches for the damage, on which the plan would go on
+        with pytest.raises(SystemExit, match=r"job0\.json is damaged[\s\S]*Remove"):
+            main(word)
     with pytest.raises(ValueError, match="is damaged"):
         _ = jobs[0].result
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 10**5, '{"settings": []}', '{"settings": {"value": 0.0}}'])
 def test_what_is_no_record_is_named_in_status_and_when_it_is_read(content, jobs, capsys):
-    main(jobs, "x", ["run", "job1", "--workers", "1"])
+    command.main(["run", "jobs/job1", "--workers", "1"])
     jobs[0].path.write_text(content)
-    main(jobs[:1], "x", ["run", "--workers", "1"])  # leaves it as it is
-    main(jobs, "x", ["status"])
+    with pytest.raises(SystemExit, match=r"job0\.json"):
+        command.main(["run", "jobs/job0", "--workers", "1"])  # leaves it as it is
+    with pytest.raises(SystemExit, match=r"job0\.json"):
+        main("status")
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert words[-3:] == ["damaged", "stored", "missing"]
+    assert words == ["damaged", "stored", "missing"]
     assert jobs[0].path.read_text() == content
     for _ in range(2):  # first a stranger, then one that somebody listed
         with pytest.raises(ValueError, match=r"job0\.json"):
@@ -82,21 +112,37 @@ def test_a_stored_result_does_not_make_the_tree_dirty():
     assert not [name for name in listed if name.endswith("/CHECKSUMS.sha256") and not name.startswith("../book")]
 
 
-@pytest.mark.parametrize("module", ["tasks", "forecasts", "lorenz", "observers"])
-def test_every_command_line_has_work_that_other_processes_find(module):
-    done = subprocess.run(
-        [sys.executable, "-m", f"qrnn_helpers.study.{module}", "status"], capture_output=True, text=True
-    )
-    assert done.returncode == 0 and "missing" not in done.stdout, done.stdout + done.stderr
+def test_all_that_the_book_stores_is_there_and_nothing_else():
+    """In a process of its own: data sets, exponents and every study."""
+    done = subprocess.run([sys.executable, "-m", "qrnn_helpers.study", "status"], capture_output=True, text=True)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and {state for state, _ in lines} == {"stored"}, done.stdout + done.stderr
+    labels = {label for _, label in lines}
+    assert {"data/ks22", "lyapunov/lorenz", "contest/reduced-gru", "lorenz_case/fitted-echo-long"} < labels
+    files = {path.relative_to(longruns.DATA).with_suffix("") for path in longruns.DATA.glob("*/*.json")}
+    assert {label for label in labels if not label.startswith("data/")} == {
+        path.as_posix() for path in files if path.parts[0] != "bench"
+    }
 
 
-def test_work_that_other_processes_cannot_find_is_refused(jobs):
-    def lost(value: float) -> dict:
-        return {}
+def test_every_job_is_found_by_other_processes():
+    for job in command.known([]):
+        module = sys.modules[job.work.__module__]
+        assert getattr(module, job.work.__name__) is job.work and job.work.__module__ != "__main__"
 
-    lost.__module__ = "__main__"
-    with pytest.raises(ValueError, match="jobs must come from an imported module"):
-        main([Job("jobs", "lost", lost, {"value": 1.0})], "x", ["status"])
+
+def test_a_data_set_is_made_only_where_it_is_missing(tmp_path, monkeypatch):
+    """And is damaged, too, if it does not solve its equation."""
+    monkeypatch.setattr(longruns, "DATA", tmp_path)
+    monkeypatch.setattr("qrnn_helpers.dynamics.datasets.FOLDER", tmp_path)
+    file = DataFile("lorenz")
+    assert file.status == "missing"
+    command.main(["run", "data/lorenz", "--workers", "1"])
+    assert file.status == "stored"
+    content = file.path.read_bytes()
+    file.path.write_bytes(content[:-1] + b"!")
+    command.main(["run", "data/lorenz", "--workers", "1"])
+    assert file.status == "damaged" and file.path.read_bytes() == content[:-1] + b"!"
 
 
 def test_weights_go_through_json_bit_for_bit():

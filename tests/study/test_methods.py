@@ -8,9 +8,10 @@ import torch
 
 from qrnn_helpers import nrmse
 from qrnn_helpers.storage import add_to_manifest, write_record
-from qrnn_helpers.study import SEEDS, TrainingPanel, finals, load_run, probes, train
+from qrnn_helpers.study import jobs
 from qrnn_helpers.study import methods as study
-from qrnn_helpers.study.methods import RATES, TUNING_SEED, Run, build, perform, plan
+from qrnn_helpers.study.methods import RATES, SEEDS, TUNING_SEED, Run, build, finals, load_run, plan, probes, train
+from qrnn_helpers.study.panel import TrainingPanel
 
 TINY = [
     Run("spsa", 0, 300, 2, 0.03, 5),
@@ -21,82 +22,84 @@ TINY = [
 ]
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where runs are stored, and read from, in a test."""
+    monkeypatch.setattr(jobs, "DATA", tmp_path)
+    return tmp_path / "study"
+
+
 @pytest.mark.parametrize("run", TINY, ids=lambda r: r.name)
-def test_a_run_is_a_function_of_its_configuration(run, tmp_path):
-    for folder in (tmp_path / "a", tmp_path / "b"):
-        folder.mkdir()
-        perform(run, folder)
-    first, again = (json.loads((tmp_path / f / f"{run.name}.json").read_text()) for f in "ab")
+def test_a_run_is_a_function_of_its_configuration(run, folder):
+    records = []
+    for _ in range(2):
+        run.job.perform()
+        records.append(run.job.record)
+        run.job.path.unlink()
+    first, again = records
     assert first.pop("apart")["provenance"]["versions"] == again.pop("apart")["provenance"]["versions"]
     assert first == again
 
 
-def test_a_stored_run_is_left_alone_and_comes_back(tmp_path):
+def test_a_stored_run_is_left_alone_and_comes_back(folder):
     run = TINY[0]
-    perform(run, tmp_path)
-    before = (tmp_path / f"{run.name}.json").read_bytes()
-    perform(run, tmp_path)
-    assert (tmp_path / f"{run.name}.json").read_bytes() == before
-    model, _, record = load_run(run, tmp_path)
+    run.job.perform()
+    before = run.job.path.read_bytes()
+    run.job.perform()
+    assert run.job.path.read_bytes() == before
+    model, _, record = load_run(run)
     trained, curve = train(run)
     for stored, own in zip(model.parameters(), trained.parameters(), strict=True):
         assert torch.equal(stored, own)
-    assert record["curve"]["circuits"][-1] == curve["circuits"].iloc[-1]
+    assert record["result"]["curve"]["circuits"][-1] == curve["circuits"].iloc[-1]
 
 
-def test_only_a_runs_own_sound_record_is_read(tmp_path):
+def test_only_a_runs_own_sound_record_is_read(folder):
     """What lies under a run's name, listed or not, is its own and whole, or is refused by name."""
     run, other = TINY[4], replace(TINY[4], seed=6)
-    perform(run, tmp_path)
-    path, strange = (study.place(each, tmp_path) for each in (run, other))
+    run.job.perform()
+    path, strange = run.job.path, other.job.path
     sound = path.read_bytes()
-    readers = (lambda each: load_run(each, tmp_path), lambda each: study.trials([each], tmp_path))
+    readers = (load_run, lambda each: study.trials([each]))
     with pytest.raises(FileNotFoundError, match="seed6.json is missing"):
-        load_run(other, tmp_path)
+        load_run(other)
     strange.write_bytes(sound)
-    for words in ("seed6.json is not listed", "seed6.json must hold run .*'seed': 6.*got .*'seed': 5"):
+    for words in ("seed6.json is not listed", "seed6.json must hold settings .*'seed': 6.*got .*'seed': 5"):
         for read in readers:
             with pytest.raises(ValueError, match=words):
                 read(other)
         add_to_manifest(strange)
     record = json.loads(sound)
+
+    def biased(value):
+        weights = {**record["result"]["weights"], "decoder.bias": [value]}
+        return {**record, "result": {**record["result"], "weights": weights}}
+
     for change in (0.5, float("nan"), None, [[1.0]]):
-        changed = {**record, "weights": {**record["weights"], "decoder.bias": [change]}}
-        path.write_text(json.dumps(changed))
+        path.write_text(json.dumps(biased(change)))
         for read in readers:
             with pytest.raises(ValueError, match="seed5.json is damaged"):
                 read(run)
     for change in (float("nan"), None, [1.0, 2.0]):  # as if it had been stored so
-        write_record({**record, "weights": {**record["weights"], "decoder.bias": [change]}}, path)
+        write_record(biased(change), path)
         with pytest.raises((ValueError, TypeError), match="weights decoder.bias must"):
-            load_run(run, tmp_path)
-    for content in ("{}", "[]", "3", "null", "[" * 10**5, '{"run": []}', '{"run": 1}', ""):
+            load_run(run)
+    for content in ("{}", "[]", "3", "null", "[" * 10**5, '{"settings": []}', '{"settings": 1}', ""):
         path.write_text(content)
         add_to_manifest(path)
         for read in readers:
             with pytest.raises(ValueError, match=r"seed5\.json"):
                 read(run)
     write_record(record, path)
-    load_run(run, tmp_path)
-
-
-def test_status_names_damaged_files(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "FOLDER", tmp_path)
-    perform(TINY[4], tmp_path)
-    path = study.place(TINY[4], tmp_path)
-    path.write_bytes(b"")
-    perform(TINY[4], tmp_path)  # does not vouch for it
-    for command in ("status", "run", "table"):
-        with pytest.raises(SystemExit, match=f"damaged.*{path.name}"):
-            study.main([command])
+    load_run(run)
 
 
 @pytest.mark.parametrize("run", TINY, ids=lambda r: r.name)
 def test_no_run_spends_more_than_its_budget(run):
     curve = train(run)[1]
-    spent = curve["circuits"] if study.charged(run) else curve["step"]
+    spent = curve["circuits"] if run.charged else curve["step"]
     assert spent.iloc[-1] <= run.budget
-    if study.charged(run):  # and no less than what one more update would have taken
+    if run.charged:  # and no less than what one more update would have taken
         assert spent.iloc[-1] + spent.iloc[0] > run.budget
 
 
@@ -124,10 +127,8 @@ def test_both_methods_start_from_the_same_weights():
 def test_every_planned_run_is_stored():
     runs = [r for group in plan() for r in group] + finals() + [r for group in probes().values() for r in group]
     assert len({r.name for r in runs}) == len(set(runs))
-    missing = [r.name for r in runs if not study.stored(r)]
+    missing = [r.name for r in runs if not r.job.done]
     assert not missing
-    stored = {path.stem for path in study.FOLDER.glob("*.json")}
-    assert stored == {r.name for r in runs}  # and nothing lies there that no plan knows
 
 
 def test_each_comparison_has_all_its_seeds_and_one_setting():
@@ -148,7 +149,7 @@ def test_results_score_exact_probabilities():
     x, y = study.ks_task().validation
     with torch.no_grad():
         again = [nrmse(model(x)[0][:, -1], y[:, -1]) for _ in range(2)]
-    assert again[0] == again[1] == pytest.approx(record["validation"]["exact"], rel=1e-9)
+    assert again[0] == again[1] == pytest.approx(record["result"]["validation"]["exact"], rel=1e-9)
 
 
 def test_stored_runs_carry_their_provenance():

@@ -6,8 +6,7 @@ import torch
 
 from qrnn_helpers import ks22, observer, score
 from qrnn_helpers.baselines import linear
-from qrnn_helpers.study import JOBS
-from qrnn_helpers.study.observers import CIRCUITS, KINDS, errors, network, start_linear
+from qrnn_helpers.study.observers import CIRCUITS, KINDS, errors, jobs, network, start_linear
 from qrnn_helpers.tasks import in_cells
 
 PARTS = ("train", "validation", "test")
@@ -86,8 +85,8 @@ def test_error_by_step_averages_to_the_score(task):
 
 
 def test_stored_rows_are_whole():
-    assert {job.settings["kind"] for job in JOBS} == set(KINDS)
-    for job in JOBS:
+    assert {job.settings["kind"] for job in jobs()} == set(KINDS)
+    for job in jobs():
         found = job.result
         if "exchanging" not in job.settings["kind"]:
             best = min(found["tried"], key=lambda row: row["validation"])

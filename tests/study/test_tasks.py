@@ -10,9 +10,9 @@ from qrnn_helpers import QRNN, score
 from qrnn_helpers.baselines import answers, linear, persistence, standard_baselines
 from qrnn_helpers.baselines.networks import circuit
 from qrnn_helpers.baselines.standard import CONFIGURATIONS
-from qrnn_helpers.study import state_from
 from qrnn_helpers.study import tasks as contest
-from qrnn_helpers.study.tasks import JOBS, KINDS, TASKS, UPDATES, network, paired, result, step_of, table
+from qrnn_helpers.study.jobs import state_from
+from qrnn_helpers.study.tasks import KINDS, TASKS, UPDATES, jobs, network, paired, result, step_of, table
 from qrnn_helpers.tasks import PARTS
 
 
@@ -46,7 +46,7 @@ def test_every_kind_of_model_had_the_same_effort(name):
         assert row["tried"] == (1 if model == "persistence" else CONFIGURATIONS) == len(settings[model])
         assert row["test"] == pytest.approx(np.mean(row["tests"]), rel=1e-12)
         assert len(row["tests"]) == (1 if np.isnan(row["±"]) else 5)
-    for job in (job for job in JOBS if job.settings["task_name"] == name):
+    for job in (job for job in jobs() if job.settings["task_name"] == name):
         trials = job.result["trials"]
         assert trials["validation"] == sorted(trials["validation"])
         assert trials["setting"][0] == job.result["setting"]
