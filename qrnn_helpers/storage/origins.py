@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-LIBRARIES = ("numpy", "scipy", "torch", "qiskit", "qiskit-aer", "xarray")
+from .files import ROOT
 
-FOLDER = Path(__file__).resolve().parent
+LIBRARIES = ("numpy", "scipy", "torch", "qiskit", "qiskit-aer", "xarray")
 
 CODE = (":/", ":(top,exclude,glob)data/*/CHECKSUMS.sha256")  # a stored result adds its own line to a manifest
 
@@ -29,7 +29,7 @@ def package_version(name: str = "qrnn-helpers") -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        project = FOLDER.parent / "pyproject.toml"
+        project = ROOT / "pyproject.toml"
         if name != "qrnn-helpers" or not project.is_file():
             return "not installed"
         return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
@@ -85,7 +85,9 @@ def _processor() -> str | None:
 def _git(*arguments: str) -> str | None:
     """Output of a git command in this package's folder; None if it fails or git is absent."""
     try:
-        done = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True, timeout=10, check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -29,6 +29,7 @@ from qrnn_helpers.storage import files as storage_files
 from qrnn_helpers.storage import (
     load,
     load_state,
+    origins,
     package_version,
     provenance,
     read_json,
@@ -114,7 +115,7 @@ def test_no_flipped_byte_goes_unseen(field, tmp_path):
     path = tmp_path / "a.nc"
     save(field, path)
     whole = path.read_bytes()
-    content = len(whole.rpartition(storage_files.SEAL)[0])
+    content = len(whole.rpartition(storage_fields.SEAL)[0])
     for place in range(0, content, content // 100):
         path.write_bytes(flipped(whole, place))
         with pytest.raises(ValueError, match=r"a\.nc is damaged"):
@@ -421,6 +422,15 @@ def test_provenance_can_be_stored():
     assert facts["versions"]["numpy"] == np.__version__
     assert set(facts) == {"code", "versions", "machine"}
     assert package_version("no-such-package") == "not installed"
+
+
+def test_a_checkout_that_is_not_installed_knows_its_version(monkeypatch):
+    def absent(name):
+        raise origins.PackageNotFoundError(name)
+
+    installed = package_version()
+    monkeypatch.setattr(origins, "version", absent)
+    assert package_version() == installed and package_version("numpy") == "not installed"
 
 
 # --- others at work in the folder -----------------------------------------------------------
