@@ -87,7 +87,7 @@ def _to_netcdf(array: xr.DataArray) -> memoryview:
     with h5netcdf.File(stream, "w") as file:
         variables = _Variables(file, array)
         rows = [[*variables.add(array.name, array), False]]
-        rows += [[*variables.add(key, part), key in indexes] for key, part in array.coords.items()]
+        rows += [[*variables.add(key, part), key in indexed] for key, part in array.coords.items()]
         file.attrs[ARRAY] = json.dumps(rows)
         first, *others = (row[0] for row in rows)
         if outside := [name for name in others if name not in file.dimensions]:
