@@ -1007,14 +1007,18 @@ TABLE = {
     ),
     "tune": Call(
         q.tune,
-        lambda _: {"task": task_of_fields(), "baseline": q.standard_baselines(STEP, units=5)[3], "seed": 1, "measure": q.score},
+        lambda _: {
+            "task": task_of_fields(), "baseline": q.standard_baselines(STEP, units=5)[3], "seed": 1,
+            "measure": q.score,
+        },
         {"task": ANY_TASK, "baseline": a("object", q.Baseline), "seed": integer(0, 2**63 - 1), "measure": FUNCTION},
         lambda given, table: finite(given, table["validation"]),
     ),
     "compare": Call(
         q.compare,
         lambda _: {
-            "task": task_of_fields(), "models": q.standard_baselines(STEP, units=5)[:4], "seeds": (0, 1), "measure": q.score,
+            "task": task_of_fields(), "models": q.standard_baselines(STEP, units=5)[:4], "seeds": (0, 1),
+            "measure": q.score,
         },
         {
             "task": ANY_TASK, "models": a("data", list, tuple), "seeds": a("number", list, tuple, range),
