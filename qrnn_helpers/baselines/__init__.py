@@ -1,13 +1,12 @@
 """What a quantum network is compared with, and how."""
 
-from .comparison import TUNING_SEED, Assessment, Baseline, Measure, assess, compare, grid, select, tune
-from .networks import PIECE, answers, trained, untrained
+from .comparison import TUNING_SEED, Baseline, Measure, assess, compare, grid, select, tune
+from .networks import PIECE, answers, in_pieces, trained, untrained
 from .regression import lagged, linear, nvar, persistence, ridge
 from .reservoir import echo_state
 from .standard import CONFIGURATIONS, standard_baselines
 
 __all__ = [
-    "Assessment",
     "Baseline",
     "CONFIGURATIONS",
     "Measure",
@@ -18,6 +17,7 @@ __all__ = [
     "compare",
     "echo_state",
     "grid",
+    "in_pieces",
     "lagged",
     "linear",
     "nvar",

@@ -19,7 +19,7 @@ from ..checks import check_instance, check_integer, check_real, shown
 from ..tasks import Fitted, Predict, Task, check_task, mean_interval, score
 from .regression import persistence
 
-__all__ = ["Assessment", "Baseline", "Measure", "TUNING_SEED", "assess", "compare", "grid", "select", "tune"]
+__all__ = ["Baseline", "Measure", "TUNING_SEED", "assess", "compare", "grid", "select", "tune"]
 
 
 TUNING_SEED = 100
@@ -52,26 +52,6 @@ class Baseline:
         check_instance("fit", self.fit, Callable, "a function")
         check_instance("settings", self.settings, Callable, "a function")
         check_instance("chance", self.chance, bool, "True or False")
-
-
-@dataclass(frozen=True)
-class Assessment:
-    """A kind of model on a task: its trials, the best first (`tune`), and the test score of every seed."""
-
-    sees: str
-    parameters: int
-    trials: pd.DataFrame
-    tests: list[float]
-
-    @property
-    def setting(self) -> dict:
-        """The setting that was chosen."""
-        return self.trials["setting"].iloc[0]
-
-    @property
-    def validation(self) -> float:
-        """The validation score by which it was."""
-        return self.trials["validation"].iloc[0]
 
 
 def grid(**choices: Iterable) -> list[dict]:
@@ -115,16 +95,23 @@ def tune(task: Task, baseline: Baseline, *, seed: int = TUNING_SEED, measure: Me
     return trials.sort_values("validation", kind="stable", ignore_index=True)
 
 
-def assess(task: Task, baseline: Baseline, *, seeds: Sequence[int], measure: Measure = score) -> Assessment:
+def assess(task: Task, baseline: Baseline, *, seeds: Sequence[int], measure: Measure = score) -> dict[str, Any]:
     """Choose a setting by the validation part (`tune`), then read the test part once for every seed.
 
-    A kind of model without chance is fitted once, with the first of the seeds.
+    Of a kind of model without chance the first seed is enough.  Keys: sees, parameters, trials, setting,
+    validation, tests.
     """
     trials = tune(task, baseline, measure=measure)
     setting = trials["setting"].iloc[0]
     models = [_fitted(baseline, task, seed, setting) for seed in (seeds if baseline.chance else seeds[:1])]
-    tests = [_measured(measure, task, model, "test") for model in models]
-    return Assessment(models[0].sees, models[0].parameters, trials, tests)
+    return {
+        "sees": models[0].sees,
+        "parameters": models[0].parameters,
+        "trials": trials,
+        "setting": setting,
+        "validation": trials["validation"].iloc[0],
+        "tests": [_measured(measure, task, model, "test") for model in models],
+    }
 
 
 def compare(
@@ -144,22 +131,12 @@ def compare(
     if len(seeds) < 2 or not models:
         raise ValueError(f"seeds must be two or more, models one; got {len(seeds)} and {len(models)}")
     sensible = [model for model in models if model.fit is not persistence or task.still is not None]
-    rows = [_row(model, assess(task, model, seeds=seeds, measure=measure)) for model in sensible]
-    return pd.DataFrame(rows).set_index("model")
-
-
-def _row(baseline: Baseline, found: Assessment) -> dict[str, Any]:
-    mean, half = mean_interval(found.tests) if baseline.chance else (found.tests[0], math.nan)
-    return {
-        "model": baseline.name,
-        "sees": found.sees,
-        "parameters": found.parameters,
-        "tried": len(found.trials),
-        "setting": found.setting,
-        "validation": found.validation,
-        "test": mean,
-        "±": half,
-    }
+    rows = [{"model": model.name} | assess(task, model, seeds=seeds, measure=measure) for model in sensible]
+    table = pd.DataFrame(rows).set_index("model")
+    table["tried"] = table["trials"].map(len)
+    table["test"] = table["tests"].map(np.mean)
+    table["±"] = [mean_interval(tests)[1] if len(tests) > 1 else math.nan for tests in table["tests"]]
+    return table[["sees", "parameters", "tried", "setting", "validation", "test", "±"]]
 
 
 def _settings(baseline: Baseline, task: Task) -> list[dict]:

@@ -26,17 +26,32 @@ def echo_state(
     """
     windows, steps, inputs = task.train[0].shape
     check_bytes("units", 8 * units * (units + 2 * windows * steps), f"{units} for {windows} windows of {steps} steps")
-    dense = {"Win": mat_gen.uniform, "input_connectivity": 1.0, "bias": mat_gen.uniform}
-    node = Reservoir(units, sr=radius, lr=leak, input_scaling=gain, seed=seed, input_dim=inputs, **dense)
+    node = Reservoir(
+        units,
+        sr=radius,
+        lr=leak,
+        input_scaling=gain,
+        seed=seed,
+        input_dim=inputs,
+        Win=mat_gen.uniform,
+        input_connectivity=1.0,
+        bias=mat_gen.uniform,
+    )
     node.initialize(np.zeros(inputs))
-    inner, outer = node.W.toarray().T, np.asarray(node.Win).T
 
     def features(x: torch.Tensor) -> torch.Tensor:
-        driven = x.numpy() @ outer + np.asarray(node.bias).ravel()
-        state, states = np.zeros((len(x), units)), []
-        for t in range(x.shape[1]):  # all windows at once; reservoirpy takes one after the other
-            state = (1 - leak) * state + leak * np.tanh(state @ inner + driven[:, t])
-            states.append(state)
-        return torch.cat([torch.from_numpy(np.stack(states, axis=1)), x], dim=-1)
+        return torch.cat([torch.from_numpy(_states(node, x.numpy(), leak)), x], dim=-1)
 
     return ridge(task, features, penalty, f"{task.sees}, all steps so far")
+
+
+def _states(node: Reservoir, x: np.ndarray, leak: float) -> np.ndarray:
+    """States (windows, steps, units) for all windows at once; reservoirpy takes one after the other."""
+    inner = node.W.toarray().T
+    driven = x @ np.asarray(node.Win).T + np.asarray(node.bias).ravel()
+    state = np.zeros(driven[:, 0].shape)
+    states = []
+    for drive in driven.swapaxes(0, 1):
+        state = (1 - leak) * state + leak * np.tanh(state @ inner + drive)
+        states.append(state)
+    return np.stack(states, axis=1)

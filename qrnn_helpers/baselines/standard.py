@@ -9,9 +9,10 @@ from qiskit import QuantumCircuit
 
 from ..checks import check_instance, check_integer, shown
 from ..circuits import check_step, without_entanglers
+from ..models import GRU, RNN
 from ..tasks import Task
 from .comparison import Baseline, grid
-from .networks import circuit, gru, rnn, untrained
+from .networks import circuit, recurrent, untrained
 from .regression import linear, nvar, persistence
 from .reservoir import echo_state
 
@@ -48,8 +49,8 @@ def standard_baselines(
     if len(check_instance("hidden", hidden, (tuple, list), "two integers")) != 2:
         raise ValueError(f"hidden must be two integers; got {shown(hidden)}")
     sizes = [check_integer("hidden", size, minimum=1) for size in hidden]
-    recurrent = grid(hidden=sizes, rate=RATES, updates=[updates])
-    circuits = grid(skip=[False, True], rate=RATES, updates=[updates])
+    trained = grid(hidden=sizes, rate=RATES, updates=[updates])
+    paths = grid(skip=[False, True], rate=RATES, updates=[updates])
     drawn = grid(gain=[0.5, 1.0, 2.0, 4.0], penalty=[1e-8, 1e-4])
     reservoirs = [{"leak": 1.0, "units": units} | setting for setting in RESERVOIRS]
     separable = without_entanglers(step)
@@ -58,11 +59,11 @@ def standard_baselines(
         Baseline("linear, lags", linear, _lags, chance=False),
         Baseline("quadratic autoregression", nvar, partial(_lags, most=MOST_LAGGED), chance=False),
         Baseline("echo-state network", echo_state, lambda task: reservoirs),
-        Baseline("RNN", rnn, lambda task: recurrent),
-        Baseline("GRU", gru, lambda task: recurrent),
+        Baseline("RNN", partial(recurrent, kind=RNN), lambda task: trained),
+        Baseline("GRU", partial(recurrent, kind=GRU), lambda task: trained),
         Baseline("untrained circuit, ridge readout", partial(untrained, step=step), lambda task: drawn),
-        Baseline("circuit without entanglers", partial(circuit, step=separable), lambda task: circuits),
-        Baseline("circuit", partial(circuit, step=step), lambda task: circuits),
+        Baseline("circuit without entanglers", partial(circuit, step=separable), lambda task: paths),
+        Baseline("circuit", partial(circuit, step=step), lambda task: paths),
     ]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import warnings
+from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import NamedTuple
 
 import torch
 
@@ -20,6 +21,20 @@ MOST = 10**6
 
 KEPT = ("k", "directions")
 """What a copy and a state_dict keep beside torch's own and the generator."""
+
+
+ALLOWED = "an iterable of weights, or of dicts of them, such as model.parameters()"
+
+
+class _Weight(NamedTuple):
+    """A weight that a step moves: its group and a copy of it as it was."""
+
+    group: dict
+    tensor: torch.Tensor
+    start: torch.Tensor
+
+    def move(self, by: torch.Tensor) -> None:
+        self.tensor.copy_(self.start + by)
 
 
 class SPSAOptimizer(torch.optim.Optimizer):
@@ -61,7 +76,8 @@ class SPSAOptimizer(torch.optim.Optimizer):
         self.directions = check_integer("directions", directions, minimum=1, maximum=MOST)
         self.generator = torch_generator(seed)
         self.k = 0
-        super().__init__(_listed(params), {"lr": lr, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability})
+        options = {"lr": lr, "c": c, "alpha": alpha, "gamma": gamma, "stability": stability}
+        super().__init__(_listed(params), options)
 
     @property
     def evaluations(self) -> int:
@@ -70,7 +86,12 @@ class SPSAOptimizer(torch.optim.Optimizer):
 
     def add_param_group(self, param_group: dict) -> None:
         """Add weights, as for every torch optimiser; options left out take the constructor's values."""
-        super().add_param_group(param_group)
+        try:
+            with warnings.catch_warnings(action="error"):  # torch only warns of a weight that is there twice
+                super().add_param_group(param_group)
+        except (TypeError, ValueError, KeyError, UserWarning) as error:
+            kind = TypeError if isinstance(error, (TypeError, KeyError)) else ValueError
+            raise kind(f"params must be {ALLOWED}, each once: {error}") from error
         try:
             _check_group(self.param_groups[-1])
         except (TypeError, ValueError):
@@ -88,70 +109,67 @@ class SPSAOptimizer(torch.optim.Optimizer):
         Whatever goes wrong, an error of the closure's own or a loss that is no finite number (ValueError),
         leaves weights, k and generator as they were, to the bit: the step can be made again.
         """
-        with self._nothing_lost(closure) as (weights, start):
-            slopes, loss = self._estimate(closure, weights, start)
-            for (group, weight), old, slope in zip(weights, start, slopes):
-                weight.copy_(old - self._gains(group)[0] * slope)
-                if not bool(torch.isfinite(weight).all()):
-                    words = f"lead to weights that {weight.dtype} holds; got a loss of {loss:g} and lr {group['lr']:g}"
-                    raise ValueError(f"closure's losses must {words}: the weights are as before the step")
+        if not callable(closure):
+            raise TypeError(f"closure must be a function that returns the loss; got {shown(closure)}")
+        weights = self._trainable()
+        drawn = self.generator.get_state()
+        try:
+            gradients, loss = self._estimate(closure, weights)
+            for weight, gradient in zip(weights, gradients):
+                weight.move(-self._rate(weight.group) * gradient)
+                _check_held(weight, loss)
+        except BaseException:  # an interrupt from the keyboard, too
+            for weight in weights:
+                weight.tensor.copy_(weight.start)  # w + c - c need not be w
+            self.generator.set_state(drawn)
+            raise
         self.k += 1
         return torch.tensor(loss, dtype=torch.float64, device="cpu")
 
-    def _estimate(self, closure: Callable, weights: list, start: list) -> tuple[list[torch.Tensor], float]:
-        """The slope of every weight, and the mean of the losses; leaves the weights displaced."""
-        slopes, losses = [torch.zeros_like(old) for old in start], []
-        for _ in range(self.directions):
-            signs = self._signs(start)
-            self._check_moves(weights, start)
-            pair = []
-            for side in (1, -1):
-                for (group, weight), old, sign in zip(weights, start, signs):
-                    weight.copy_(old + side * self._gains(group)[1] * sign)
-                pair.append(_loss(closure))
-            for (group, _), slope, sign in zip(weights, slopes, signs):
-                slope += (pair[0] - pair[1]) / (2 * self._gains(group)[1] * self.directions) * sign
-            losses += pair
-        share = 2.0 ** -len(losses).bit_length()  # a power of two: the sum of huge losses is as exact as any
-        return slopes, math.fsum(share * loss for loss in losses) / len(losses) / share
+    def _trainable(self) -> list[_Weight]:
+        """The weights that move, as they are before the step."""
+        pairs = [(group, weight) for group in self.param_groups for weight in group["params"]]
+        weights = [_Weight(group, weight, weight.clone()) for group, weight in pairs if weight.requires_grad]
+        if not weights:
+            raise ValueError("params must hold a weight with requires_grad=True; got none")
+        return weights
 
-    def _check_moves(self, weights: list, start: list) -> None:
-        """Refuse a c_k that rounding swallows at every weight of its group: the slope would be a silent zero."""
-        for (group, _), old in zip(weights, start):
-            move = self._gains(group)[1]
-            if old.numel() and bool((old + move == old).all()):
-                words = (
-                    f"large enough to move weights in {old.dtype} (or lr smaller: up to {float(old.abs().max()):g} now)"
-                )
-                raise ValueError(f"c must be {words}; got a move of {move:g}")
+    def _estimate(self, closure: Callable, weights: list[_Weight]) -> tuple[list[torch.Tensor], float]:
+        """The gradient of every weight, and the mean of the losses; leaves the weights displaced."""
+        starts = [weight.start for weight in weights]
+        offsets = [self._offset(weight) for weight in weights]
+        gradients = [torch.zeros_like(start) for start in starts]
+        losses = []
+        for _ in range(self.directions):
+            signs = self._signs(starts)
+            ahead = _loss_at(closure, weights, [c * sign for c, sign in zip(offsets, signs)])
+            behind = _loss_at(closure, weights, [-c * sign for c, sign in zip(offsets, signs)])
+            for gradient, c, sign in zip(gradients, offsets, signs):
+                gradient += (ahead - behind) / (2 * c * self.directions) * sign
+            losses += [ahead, behind]
+        return gradients, _mean(losses)
 
     def _signs(self, like: list[torch.Tensor]) -> list[torch.Tensor]:
         """A random sign for every weight: one row of draws, however the weights are grouped."""
         sizes = [weight.numel() for weight in like]
-        signs = 2 * torch.randint(2, (sum(sizes),), generator=self.generator, device=self.generator.device) - 1
-        return [part.view(weight.shape).to(weight) for part, weight in zip(signs.split(sizes), like)]
+        bits = torch.randint(2, (sum(sizes),), generator=self.generator, device=self.generator.device)
+        parts = (2 * bits - 1).split(sizes)
+        return [part.view(weight.shape).to(weight) for part, weight in zip(parts, like)]
 
-    def _gains(self, group: dict) -> tuple[float, float]:
-        """a_k and c_k of a group."""
+    def _rate(self, group: dict) -> float:
+        """a_k of a group."""
         ahead = 1 + group["stability"]
-        rate = group["lr"] * (ahead / (self.k + ahead)) ** group["alpha"]
-        return rate, group["c"] / (self.k + 1) ** group["gamma"]
+        return group["lr"] * (ahead / (self.k + ahead)) ** group["alpha"]
 
-    @contextmanager
-    def _nothing_lost(self, closure: Callable) -> Iterator[tuple[list, list]]:
-        """The trainable weights, with their groups, and copies of them: an error inside puts all back."""
-        if not callable(closure):
-            raise TypeError(f"closure must be a function that returns the loss; got {shown(closure)}")
-        weights = [(group, w) for group in self.param_groups for w in group["params"] if w.requires_grad]
-        if not weights:
-            raise ValueError("params must hold a weight with requires_grad=True; got none")
-        start, drawn = [weight.clone() for _, weight in weights], self.generator.get_state()
-        try:
-            yield weights, start
-        except BaseException:  # an interrupt from the keyboard, too
-            _put_back(weights, start)
-            self.generator.set_state(drawn)
-            raise
+    def _offset(self, weight: _Weight) -> float:
+        """c_k, unless rounding swallows it at every weight: the gradient would be a silent zero."""
+        c = weight.group["c"] / (self.k + 1) ** weight.group["gamma"]
+        start = weight.start
+        if start.numel() and bool((start + c == start).all()):
+            largest = float(start.abs().max())
+            words = f"large enough to move weights in {start.dtype} (or lr smaller: up to {largest:g} now)"
+            raise ValueError(f"c must be {words}; got a move of {c:g}")
+        return c
 
     def state_dict(self) -> dict:
         """torch's own, and under "spall" what the next step needs: k and the generator."""
@@ -178,32 +196,24 @@ class SPSAOptimizer(torch.optim.Optimizer):
 
 
 def _listed(params: Iterable) -> list:
-    """What torch takes as weights: tensors, (name, tensor) pairs or groups, and not without end."""
-    allowed = "an iterable of weights, or of dicts of them, such as model.parameters()"
+    """Weights or groups of them as lists, and not without end."""
     try:
-        listed = [params] if isinstance(params, torch.Tensor) else list(islice(params, MOST))
+        listed = list(islice(params, MOST))
     except Exception as error:  # not iterable, or not willing
-        raise TypeError(f"params must be {allowed}; got {shown(params)}") from error
+        raise TypeError(f"params must be {ALLOWED}; got {shown(params)}") from error
     if isinstance(params, torch.Tensor):
-        raise TypeError(f"params must be {allowed}; got a tensor alone")
+        raise TypeError(f"params must be {ALLOWED}; got a tensor alone")
     if not listed:
-        raise ValueError(f"params must be {allowed}; got an empty parameter list")
-    weights: set[int] = set()
-    for place, entry in enumerate(listed):
-        inner = entry.get("params") if isinstance(entry, dict) else [entry]
-        if isinstance(inner, Iterator):  # it gives its weights only once, and torch wants them, too
-            inner = list(islice(inner, MOST))
-            listed[place] = entry | {"params": inner}
-        for weight in (
-            [inner] if isinstance(inner, torch.Tensor) else check_instance("params", inner, Iterable, allowed)
-        ):
-            weight = weight[1] if isinstance(weight, tuple) and len(weight) == 2 else weight
-            if id(check_instance("params", weight, torch.Tensor, allowed)) in weights:
-                raise ValueError("params must hold every weight once: it is moved as often as it is there")
-            if not weight.is_leaf:
-                raise ValueError("params must hold weights themselves; got a tensor that is computed from others")
-            weights.add(id(weight))
-    return listed
+        raise ValueError(f"params must be {ALLOWED}; got an empty parameter list")
+    return [_group(entry) if isinstance(entry, dict) else entry for entry in listed]
+
+
+def _group(group: dict) -> dict:
+    """A group whose weights are a list, where they are not a tensor: an iterator gives them only once."""
+    weights = group.get("params")
+    if isinstance(weights, (torch.Tensor, set)) or not isinstance(weights, Iterable):
+        return group
+    return group | {"params": list(islice(weights, MOST))}
 
 
 def _check_group(group: dict) -> None:
@@ -219,10 +229,26 @@ def _check_group(group: dict) -> None:
     group["c"] = check_real("c", group["c"], minimum=0.0, exclusive=True)
 
 
-def _put_back(weights: list, start: list) -> None:
-    """The weights as they were, from copies: w + c - c need not be w."""
-    for (_, weight), old in zip(weights, start):
-        weight.copy_(old)
+def _check_held(weight: _Weight, loss: float) -> None:
+    """Refuse a step to where no number is."""
+    if not bool(torch.isfinite(weight.tensor).all()):
+        words = (
+            f"lead to weights that {weight.tensor.dtype} holds; got a loss of {loss:g} and lr {weight.group['lr']:g}"
+        )
+        raise ValueError(f"closure's losses must {words}: the weights are as before the step")
+
+
+def _mean(losses: list[float]) -> float:
+    """The mean, of huge losses as exact as of any: what is summed are their shares by a power of two."""
+    share = 2.0 ** -len(losses).bit_length()
+    return math.fsum(share * loss for loss in losses) / len(losses) / share
+
+
+def _loss_at(closure: Callable, weights: list[_Weight], offsets: list[torch.Tensor]) -> float:
+    """The loss at weights displaced from where they started."""
+    for weight, offset in zip(weights, offsets):
+        weight.move(offset)
+    return _loss(closure)
 
 
 def _loss(closure: Callable) -> float:

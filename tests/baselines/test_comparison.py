@@ -226,9 +226,9 @@ def test_an_assessment_is_a_row_of_the_table():
     for model, tests in zip(models, (1, 2)):
         found = assess(task, model, seeds=(0, 1))
         row = table.loc[model.name]
-        assert len(found.tests) == tests and np.mean(found.tests) == pytest.approx(row["test"], rel=1e-12)
-        assert found.setting == row["setting"] and found.validation == row["validation"]
-        assert found.trials.equals(tune(task, model))
+        assert len(found["tests"]) == tests and np.mean(found["tests"]) == pytest.approx(row["test"], rel=1e-12)
+        assert all(found[name] == row[name] for name in ("sees", "parameters", "setting", "validation"))
+        assert found["trials"].equals(tune(task, model))
 
 
 def test_a_task_refuses_parts_that_do_not_belong_together():
