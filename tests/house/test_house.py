@@ -6,9 +6,7 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
 
 import yaml
 from book_pages import ROOT, contents
@@ -17,6 +15,8 @@ from packaging.utils import canonicalize_name
 
 sys.path.insert(0, str(ROOT / "tools"))
 import build_book
+import draw_floors
+from draw_floors import PACKAGE, floor, imports
 
 VENDOR = ROOT / "book" / "_static" / "vendor"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -146,8 +146,6 @@ def test_makefile_help_lists_every_target():
     assert sorted(phony) == sorted(described)
 
 
-PACKAGE = ROOT / "qrnn_helpers"
-
 FLOORS = [
     *("checks", "torch_modes", "storage", "show", "tasks", "circuits", "dynamics", "simulation", "backends"),
     *("gradients", "models", "training", "baselines", "study"),
@@ -155,31 +153,19 @@ FLOORS = [
 """From ground to roof: a file may import its own folder, and the faces of those before it."""
 
 
-def floor(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def imports(path: Path) -> Iterator[tuple[str, str]]:
-    """(module, name) of everything that a file imports from the package, as full module names."""
-    package = ["qrnn_helpers", *path.relative_to(PACKAGE).parts[:-1]]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            module = ".".join([*base, *filter(None, [node.module])])
-            if node.level and not node.module:  # from . import a file of the own folder
-                yield from ((f"{module}.{alias.name}", "") for alias in node.names)
-            else:
-                yield from ((module, alias.name) for alias in node.names if module.startswith("qrnn_helpers"))
-        elif isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names if alias.name.startswith("qrnn_helpers"))
-
-
 def test_floors_are_all_there_and_on_the_map():
     found = {floor(path) for path in PACKAGE.rglob("*.py")} - {"__init__"}
-    assert found == set(FLOORS) and len(found) <= 14
+    assert found == set(FLOORS) == {*draw_floors.PLACES, *draw_floors.FOR_ALL} and len(found) <= 14
     text = (ROOT / "book" / "architecture.md").read_text()
-    places = [text.index(f"`{name}/`" if (PACKAGE / name).is_dir() else f"`{name}.py`") for name in FLOORS]
-    assert places == sorted(places)
+    names = [f"`{name}/" if (PACKAGE / name).is_dir() else f"`{name}.py`" for name in FLOORS]
+    assert [text.index(name) for name in names] == sorted(text.index(name) for name in names)
+
+
+def test_the_map_is_drawn_from_the_imports():
+    drawn = draw_floors.PICTURE.read_text(encoding="utf-8")
+    assert drawn == draw_floors.picture(), "draw it anew: python tools/draw_floors.py"
+    rows = {name: row for name, (_, row) in draw_floors.PLACES.items()}
+    assert all(rows[user] > rows[target] for user, target in draw_floors.arrows())
 
 
 def test_files_import_their_own_folder_and_the_faces_below():

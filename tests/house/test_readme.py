@@ -10,7 +10,7 @@ import sys
 import pytest
 from book_pages import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").rglob("*.md"))]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 CHAPTERS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "notebooks").glob("*.ipynb")))
 
@@ -18,7 +18,6 @@ GIVEN = """
 import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-from qrnn_helpers.show import player
 energy, figures = 0.7, [plt.figure(), plt.figure()]
 """
 """What a page's fragments take for granted."""
