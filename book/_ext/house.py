@@ -50,11 +50,12 @@ def links() -> dict[str, str]:
     package = importlib.import_module("qrnn_helpers")
     folders = [module.name for module in pkgutil.iter_modules(package.__path__) if module.ispkg]
     faces = [importlib.import_module(f"qrnn_helpers.{folder}") for folder in folders]
-    return {name: f"{face.__name__}.{name}" for face in faces for name in face.__all__ if described(face, name)}
+    return {name: f"{face.__name__}.{name}" for face in faces for name in public(face)}
 
 
-def described(face: ModuleType, name: str) -> bool:
-    return getattr(getattr(face, name), "__module__", "").startswith("qrnn_helpers.")
+def public(face: ModuleType) -> list[str]:
+    made_here = {name: getattr(getattr(face, name), "__module__", "") for name in getattr(face, "__all__", ())}
+    return [name for name, module in made_here.items() if module.startswith("qrnn_helpers.")]
 
 
 def rewrite(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:

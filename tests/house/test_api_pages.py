@@ -20,12 +20,18 @@ from docstrings import restructured
 
 PAGES = ROOT / "book" / "api"
 FOLDERS = sorted(path.parent.name for path in (ROOT / "qrnn_helpers").glob("*/__init__.py"))
+STUDY = sorted(path.stem for path in (ROOT / "qrnn_helpers" / "study").glob("[!_]*.py"))
+FACES = [*(folder for folder in FOLDERS if folder != "study"), *(f"study.{name}" for name in STUDY)]
+"""Of the study, chapters import the files: each of these is a face of its own."""
 
 
 def described(face: ModuleType) -> set[str]:
     """What a face hands on and a page describes: functions and classes, but no constants."""
-    made_here = {name: getattr(getattr(face, name), "__module__", "") for name in face.__all__}
-    return {name for name, module in made_here.items() if module.startswith("qrnn_helpers.")}
+    if face.__name__.startswith("qrnn_helpers.study."):
+        made_here = {name for name, what in vars(face).items() if getattr(what, "__module__", "") == face.__name__}
+        return {name for name in made_here if not name.startswith("_") and getattr(face, name).__doc__}
+    made = {name: getattr(getattr(face, name), "__module__", "") for name in face.__all__}
+    return {name for name, module in made.items() if module.startswith("qrnn_helpers.")}
 
 
 def read(text: str) -> tuple[nodes.document, str]:
@@ -40,30 +46,30 @@ def read(text: str) -> tuple[nodes.document, str]:
 def test_every_folder_has_a_page():
     assert sorted(path.stem for path in PAGES.glob("*.md")) == sorted([*FOLDERS, "index"])
     assert {d for d in contents() if d.startswith("book/api/")} == {f"book/api/{name}" for name in [*FOLDERS, "index"]}
-    for name in FOLDERS:
-        assert f".. automodule:: qrnn_helpers.{name}\n" in (PAGES / f"{name}.md").read_text()
+    for name in [*FOLDERS, *FACES]:
+        assert f".. automodule:: qrnn_helpers.{name}\n" in (PAGES / f"{name.split('.')[0]}.md").read_text()
 
 
 def test_the_first_page_lists_what_the_package_hands_on():
-    listed = re.findall(r"^   ~qrnn_helpers\.(\w+)\.(\w+)$", (PAGES / "index.md").read_text(), re.M)
+    listed = re.findall(r"^   ~qrnn_helpers\.([\w.]+)\.(\w+)$", (PAGES / "index.md").read_text(), re.M)
     assert sorted(name for _, name in listed) == sorted(qrnn_helpers.__all__)
-    faces = {folder: importlib.import_module(f"qrnn_helpers.{folder}") for folder, _ in listed}
-    assert [name for folder, name in listed if name not in faces[folder].__all__] == []
+    faces = {face: described(importlib.import_module(f"qrnn_helpers.{face}")) for face, _ in listed}
+    assert [name for face, name in listed if name not in faces[face]] == []
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_name_of_a_face_stands_on_its_page(folder):
+@pytest.mark.parametrize("face", FACES)
+def test_every_name_of_a_face_stands_on_its_page(face):
     require_book()
-    page = (HTML / "book" / "api" / f"{folder}.html").read_text()
-    wanted = described(importlib.import_module(f"qrnn_helpers.{folder}"))
-    assert wanted and not [name for name in wanted if f'id="qrnn_helpers.{folder}.{name}"' not in page]
+    page = (HTML / "book" / "api" / f"{face.split('.')[0]}.html").read_text()
+    wanted = described(importlib.import_module(f"qrnn_helpers.{face}"))
+    assert wanted and not [name for name in wanted if f'id="qrnn_helpers.{face}.{name}"' not in page]
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_every_docstring_of_a_face_is_read_without_a_complaint(folder):
-    face = importlib.import_module(f"qrnn_helpers.{folder}")
-    for name in described(face):
-        assert read(getattr(face, name).__doc__ or "")[1] == "", name
+@pytest.mark.parametrize("face", FACES)
+def test_every_docstring_of_a_face_is_read_without_a_complaint(face):
+    module = importlib.import_module(f"qrnn_helpers.{face}")
+    for name in described(module):
+        assert read(getattr(module, name).__doc__ or "")[1] == "", name
 
 
 def test_what_is_markup_and_what_is_not():
