@@ -1,8 +1,8 @@
 """From a compiled step circuit to numbers: unitaries, contraction, channel, trajectories."""
 
-from .channel import channel_step, evolve
+from .channel import channel_step, evolve, recorded_channel
 from .contraction import MOVE
-from .fusion import clusters, fuse
+from .description import StepDescription
 from .heisenberg import HeisenbergPicture, along, joint_moments
 from .operators import ground, kraus_operators, replaced_operators
 from .program import StepProgram
@@ -11,15 +11,15 @@ from .trajectories import outcomes
 __all__ = [
     "MOVE",
     "HeisenbergPicture",
+    "StepDescription",
     "StepProgram",
     "channel_step",
     "along",
-    "clusters",
     "evolve",
-    "fuse",
     "ground",
     "joint_moments",
     "kraus_operators",
     "outcomes",
+    "recorded_channel",
     "replaced_operators",
 ]

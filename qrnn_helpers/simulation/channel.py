@@ -1,12 +1,14 @@
 """Value and gradient of a measured-and-reset circuit without keeping its isometries.
 
-Forward, a few samples and steps at a time: isometries K_r grow from the matrices of the blocks, are used for
+A step of the channel maps the memory's state rho to outcome probabilities and the next state,
 
-    p(r) = tr K_r rho K_r^+,    rho' = sum_r K_r rho K_r^+,
+    p(r) = tr K_r rho K_r^+,    rho' = sum_r K_r rho K_r^+ .
 
-and are forgotten; what stays is the memory state before every step and the small matrices they grow from.  Backward
-they grow again.  With w_r = dL/dp(r) and A' the slope along rho' (Hermitian), the slopes in torch's sense, G along X if
-dL = Re tr G^+ dX, are
+`recorded_channel` does so step after step and leaves the gradient to torch: the reference.  `evolve` makes the same
+numbers in another way.  Forward, a few samples and steps at a time: isometries K_r are contracted from the unitaries
+of the blocks, used and forgotten; what stays is the memory state before every step and the small matrices that they
+are made from.  Backward they are made again.  With w_r = dL/dp(r) and A' the gradient along rho' (Hermitian), the
+gradients in torch's sense, G along X if dL = Re tr G^+ dX, are
 
     G_r = 2 (w_r + A') K_r rho  along K_r,    A = sum_r K_r^+ (w_r + A') K_r  along rho :
 
@@ -18,126 +20,98 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from ..torch_modes import settled
 from .contraction import Contraction
 from .unitaries import BlockUnitaries
 
-__all__ = ["channel_step", "evolve", "prepare"]
+__all__ = ["channel_step", "evolve", "recorded_channel"]
 
 
-def evolve(
-    matrices: BlockUnitaries, growth: Contraction, gate_angles: torch.Tensor, rho: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities (batch, time, R) and the last memory state (batch, M, M) for gate angles (batch, time, G).
-
-    ``rho`` (batch, M, M), or (batch, 1, 1) where isometries have one column: the start.  Differentiable twice.
-    """
-    prepared = prepare(matrices, growth, gate_angles.flatten(0, 1), rho.dtype)
-    return _Evolve.apply(growth, gate_angles.shape[:2], rho, *prepared)
-
-
-def prepare(
-    matrices: BlockUnitaries, growth: Contraction, gate_angles: torch.Tensor, dtype: torch.dtype
-) -> list[torch.Tensor]:
-    """What isometries grow from, for gate angles (N, G): matrices (N or 1, ...), differentiable twice."""
-    if torch.is_grad_enabled() and gate_angles.requires_grad:
-        return list(_Prepare.apply(matrices, growth, gate_angles, dtype))
-    return growth.prepare(matrices(gate_angles, dtype), torch.ones((), dtype=dtype, device=gate_angles.device))
-
-
-def channel_step(kraus: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def channel_step(kraus: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
     """One step of the channel: outcome probabilities (..., R) and the next rho (..., M, M).
 
     Kraus operators (..., R, M, M) and rho (..., M, M) broadcast over their leading dimensions.
     """
-    rows = kraus.transpose(-3, -2)  # [out, r, in], as isometries are stored
-    moved = (rows.flatten(-3, -2) @ rho).reshape(torch.broadcast_shapes(rows.shape, (*rho.shape[:-2], 1, 1, 1)))
-    probabilities = (torch.view_as_real(moved) * torch.view_as_real(rows)).sum((-4, -2, -1))
-    # sum over r and j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
-    return probabilities, moved.flatten(-2) @ rows.flatten(-2).mH
+    isometry = kraus.transpose(-3, -2)  # [out, r, in], as isometries are stored
+    shape = torch.broadcast_shapes(isometry.shape, (*rho.shape[:-2], 1, 1, 1))
+    product = (isometry.flatten(-3, -2) @ rho).reshape(shape)  # K_r rho
+    probabilities = (torch.view_as_real(product) * torch.view_as_real(isometry)).sum((-4, -2, -1))
+    # sum over r and j of product[i, r, j] conj(isometry[k, r, j]), as one matrix product
+    return probabilities, product.flatten(-2) @ isometry.flatten(-2).mH
 
 
-class _Prepare(torch.autograd.Function):
+def recorded_channel(kraus: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
+    """All steps, every operation recorded by torch: what `evolve` is measured against, and differentiated twice by.
+
+    Kraus operators (batch, time, R, M, M) and rho (batch, M, M) -> probabilities (batch, time, R) and the last rho.
+    """
+    probabilities = []
+    for step in kraus.unbind(1):
+        outcome, rho = channel_step(step, rho)
+        probabilities.append(outcome)
+    return torch.stack(probabilities, 1), rho
+
+
+def evolve(
+    unitaries: BlockUnitaries, contraction: Contraction, gate_angles: Tensor, rho: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Probabilities (batch, time, R) and the last memory state (batch, M, M) for gate angles (batch, time, G).
+
+    ``rho`` (batch, M, M), or (batch, 1, 1) where isometries have one column: the start.  Differentiable twice.
+    """
+    if not torch.is_grad_enabled():
+        gate_angles, rho = gate_angles.detach(), rho.detach()
+    return _Channel.apply(unitaries, contraction, gate_angles, rho)
+
+
+class _Channel(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, matrices, growth, gate_angles, dtype):
-        ctx.matrices, ctx.growth, ctx.dtype, ctx.tapes = matrices, growth, dtype, ([], [])
-        ctx.save_for_backward(gate_angles)
-        one = torch.ones((), dtype=dtype, device=gate_angles.device)
-        blocks = matrices(gate_angles, dtype, ctx.tapes[0])
-        prepared = growth.prepare(blocks, one, ctx.tapes[1])
-        ctx.mark_non_differentiable(*(part for part in prepared if part.shape[0] != gate_angles.shape[0]))
-        ctx.set_materialize_grads(False)
-        return tuple(prepared)
-
-    @staticmethod
-    def backward(ctx, *slopes):
-        (gate_angles,) = ctx.saved_tensors
-        with settled(gate_angles.device):
-            return None, None, _Prepare.along_angles(ctx, gate_angles, slopes), None
-
-    @staticmethod
-    def along_angles(ctx, gate_angles: torch.Tensor, slopes: tuple) -> torch.Tensor | None:
-        if all(slope is None for slope in slopes):
-            return None
-        if torch.is_grad_enabled():  # slopes of slopes are asked for: record every operation
-            one = torch.ones((), dtype=ctx.dtype, device=gate_angles.device)
-            prepared = ctx.growth.prepare(ctx.matrices(gate_angles, ctx.dtype), one)
-            pairs = [(part, slope) for part, slope in zip(prepared, slopes) if slope is not None]
-            parts, slopes = zip(*pairs)
-            return torch.autograd.grad(parts, gate_angles, slopes, create_graph=True)[0]
-        turned = [slope if slope is None else slope.conj().resolve_conj() for slope in slopes]
-        found = ctx.growth.unprepare(turned, ctx.tapes[1])
-        return ctx.matrices.vjp(found, ctx.tapes[0], gate_angles)
-
-
-class _Evolve(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, growth, shape, rho, *prepared):
-        wanted = any(ctx.needs_input_grad)
-        states = rho.new_empty(shape[1] * wanted, *rho.shape)  # before every step, for the way back
-        out, outcomes, _ = growth.shape
-        probabilities = rho.new_empty(*shape, outcomes, dtype=rho.real.dtype)
-        final = rho.new_empty(shape[0], out, out)
-        work = _space(growth, shape, rho)
-        for samples, spans in _portions(growth, shape, rho):
-            state = rho[samples]
-            for steps in spans:
-                parts = _part(prepared, shape, samples, steps)
-                rows, turned, moved = _grown(growth, parts, state, len(steps), work)
-                for i, t in enumerate(steps):
-                    if wanted:
-                        states[t, samples] = state
-                    probabilities[samples, t], state = _advance(rows[i], turned[i], state, moved)
-            final[samples] = state
-        if rho.dtype == torch.complex64:
-            _restore(probabilities, states, final)
-        ctx.save_for_backward(rho, states, *prepared)
-        ctx.growth, ctx.shape = growth, shape
+    def forward(ctx, unitaries: BlockUnitaries, contraction: Contraction, gate_angles: Tensor, rho: Tensor):
+        blocks, ctx.blocks = unitaries.with_residuals(gate_angles.flatten(0, 1), rho.dtype)
+        ctx.factors, ctx.residuals = contraction.factors(blocks)
+        ctx.unitaries, ctx.contraction = unitaries, contraction
+        probabilities, final, states = _forward(contraction, ctx.factors, gate_angles, rho, any(ctx.needs_input_grad))
+        ctx.save_for_backward(gate_angles, rho, states)
         ctx.set_materialize_grads(False)
         return probabilities, final
 
     @staticmethod
-    def backward(ctx, slopes, final):
-        rho, states, *prepared = ctx.saved_tensors
-        if torch.is_grad_enabled():  # slopes of slopes are asked for: record every operation
-            return None, None, *_recorded_slopes(ctx, rho, prepared, slopes, final)
-        growth, shape = ctx.growth, ctx.shape
-        found = [torch.empty_like(m) if wanted else None for m, wanted in zip(prepared, ctx.needs_input_grad[3:])]
-        start, work = torch.empty_like(rho), _space(growth, shape, rho)
-        for samples, spans in _portions(growth, shape, rho):
-            ahead = None if final is None else final[samples].conj() + final[samples].mT
-            for steps in reversed(spans):
-                own = None if slopes is None else 2 * slopes[samples, steps.start : steps.stop]
-                before = states[steps.start : steps.stop, samples]
-                parts = _part(prepared, shape, samples, steps)
-                places = _part(found, shape, samples, steps, views=True)
-                ahead = _back(growth, parts, before, own, ahead, places, work)
-            start[samples] = 0 if ahead is None else ahead.conj() / 2
-        return None, None, start, *(slope if slope is None else slope.conj() for slope in found)
+    def backward(ctx, weights: Tensor | None, final: Tensor | None):
+        gate_angles, rho, states = ctx.saved_tensors
+        if weights is None and final is None:
+            return None, None, None, None
+        with settled(rho.device):
+            if torch.is_grad_enabled():  # derivatives of the gradient are asked for
+                return None, None, *_recorded_vjp(ctx, gate_angles, rho, weights, final)
+            return None, None, *_vjp(ctx, gate_angles, states, weights, final)
 
 
-def _restore(probabilities: torch.Tensor, states: torch.Tensor, final: torch.Tensor) -> None:
+def _forward(
+    contraction: Contraction, factors: list[Tensor], gate_angles: Tensor, rho: Tensor, kept: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities, the last states, and if ``kept`` the states (time, batch, M, M) before each step."""
+    batch, time_steps, _ = gate_angles.shape
+    size, outcomes, _ = contraction.shape
+    states = rho.new_empty(time_steps * kept, *rho.shape)
+    probabilities = rho.new_empty(batch, time_steps, outcomes, dtype=rho.real.dtype)
+    final = rho.new_empty(batch, size, size)
+    portions = _Portions(contraction, (batch, time_steps), rho)
+    for samples, spans in portions:
+        state = rho[samples]
+        for steps in spans:
+            for t, *buffers in zip(steps, *portions.isometries(portions.of(factors, samples, steps), samples, steps)):
+                if kept:
+                    states[t, samples] = state
+                probabilities[samples, t], state = portions.step(*buffers, state)
+        final[samples] = state
+    if rho.dtype == torch.complex64:
+        _normalise(probabilities, states, final)
+    return probabilities, final, states
+
+
+def _normalise(probabilities: Tensor, states: Tensor, final: Tensor) -> None:
     """Give probabilities the sum and states the trace 1 again, and Hermitian states, in place.
 
     K_r that are isometries to within 1e-7 change the trace by as much in every step, always to the same side where the
@@ -150,106 +124,130 @@ def _restore(probabilities: torch.Tensor, states: torch.Tensor, final: torch.Ten
         rho.div_(rho.diagonal(dim1=-2, dim2=-1).real.sum(-1)[..., None, None])
 
 
-def _advance(rows, turned, rho, moved) -> tuple[torch.Tensor, torch.Tensor]:
-    """`channel_step` for operators (batch, out, r, in) and their conjugates, which are written over, with room for
-    K_r rho in ``moved``: the fewer places, the more stays in the processor's cache."""
-    torch.bmm(rows.flatten(1, 2), rho, out=moved.flatten(1, 2))
-    # sum over outcomes r and inputs j of moved[i, r, j] conj(rows[k, r, j]), as one matrix product
-    after = torch.bmm(moved.flatten(2), turned.flatten(2).mT)
-    product = torch.view_as_real(turned)
-    torch.mul(torch.view_as_real(moved), torch.view_as_real(rows), out=product)
-    return product.flatten(3).sum((1, 3)), after
+def _vjp(
+    ctx, gate_angles: Tensor, states: Tensor, weights: Tensor | None, final: Tensor | None
+) -> tuple[Tensor | None, Tensor]:
+    """Gradients along the gate angles and the start."""
+    along_factors, start = _factors_vjp(ctx, gate_angles.shape[:2], states, weights, final)
+    if not ctx.needs_input_grad[2]:
+        return None, start
+    along_blocks = ctx.contraction.factors_vjp(along_factors, ctx.residuals)
+    del along_factors
+    angles = gate_angles.flatten(0, 1)
+    return ctx.unitaries.vjp(along_blocks, ctx.blocks, angles).view_as(gate_angles), start
 
 
-def _back(growth, parts, states, slopes, ahead, found, work) -> torch.Tensor | None:
-    """Put the slopes along the matrices of some steps in ``found``; return 2 A before them, given 2 A after and twice
-    the ``slopes`` along the outcomes.
+def _factors_vjp(
+    ctx, shape: tuple[int, int], states: Tensor, weights: Tensor | None, final: Tensor | None
+) -> tuple[list[Tensor | None], Tensor]:
+    """Gradients along the contraction's factors and the start.
 
-    Everything is carried as its complex conjugate, A* = A^T and dL/dK, so that only K* is formed, and only once.
+    All are carried as complex conjugates, A* = A^T and dL/dK, so that only K* is formed, and only once; and twice as
+    large, so that 2 A stands where the state's own gradient would.
     """
-    tape: list = []
-    rows, turned, beyond = _grown(growth, parts, states[0], len(states), work, tape)
-    for t in reversed(range(len(rows))):
-        if ahead is None:
-            beyond.zero_()
+    contraction, factors = ctx.contraction, ctx.factors
+    portions = _Portions(contraction, shape, states)
+    wanted = [ctx.needs_input_grad[2] and len(factor) == portions.count for factor in factors]
+    gradients = [torch.empty_like(factor) if want else None for factor, want in zip(factors, wanted)]
+    start = torch.zeros_like(states[0])
+    weights = None if weights is None else 2 * weights
+    for samples, spans in portions:
+        adjoint = None if final is None else final[samples].conj() + final[samples].mT
+        for steps in reversed(spans):
+            part, operands = portions.of(factors, samples, steps), []
+            isometries, conjugates = portions.isometries(part, samples, steps, operands)
+            for i, t in reversed(list(enumerate(steps))):
+                outcomes = None if weights is None else weights[samples, t]
+                adjoint = portions.step_vjp(isometries[i], conjugates[i], states[t, samples], outcomes, adjoint)
+            along_factors = contraction.vjp(part, operands, isometries.flatten(0, 1), wanted)
+            portions.put(along_factors, gradients, samples, steps)
+        start[samples] = adjoint.conj() / 2
+    return gradients, start
+
+
+def _recorded_vjp(ctx, gate_angles: Tensor, rho: Tensor, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
+    """The same gradients, to be differentiated again: by the reference, every operation recorded."""
+    angles = gate_angles.flatten(0, 1)
+    factors, _ = ctx.contraction.factors(ctx.unitaries(angles, rho.dtype))
+    isometries = ctx.contraction(factors).expand(len(angles), *ctx.contraction.shape)
+    results = recorded_channel(isometries.transpose(1, 2).unflatten(0, gate_angles.shape[:2]), rho)
+    outputs, given = zip(*(pair for pair in zip(results, cotangents) if pair[1] is not None))
+    wanted = [x for x in (gate_angles, rho) if x.requires_grad]
+    gradients = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
+    return tuple(next(gradients) if x.requires_grad else None for x in (gate_angles, rho))
+
+
+class _Portions:
+    """Which samples and steps to work on at a time, and room for their isometries.
+
+    The room is taken once, for large tensors are fetched anew from the operating system every time; and it is small,
+    so that it stays in the processor's cache.
+    """
+
+    def __init__(self, contraction: Contraction, shape: tuple[int, int], like: Tensor):
+        self.contraction = contraction
+        self.batch, self.time_steps = shape
+        self.count = self.batch * self.time_steps
+        together = contraction.portion(like)
+        self.samples = max(1, min(self.batch, together))
+        self.steps = max(1, min(self.time_steps, together // max(1, self.batch)))
+        self.buffers = like.new_empty(2, self.samples * self.steps, *contraction.shape)
+        self.product = like.new_empty(self.samples, *contraction.shape)
+
+    def __iter__(self) -> Iterator[tuple[slice, list[range]]]:
+        """Slices of the batch, each with ranges of steps in order."""
+        firsts = range(0, self.time_steps, self.steps)
+        spans = [range(t, min(t + self.steps, self.time_steps)) for t in firsts]
+        for first in range(0, self.batch, self.samples):
+            yield slice(first, min(first + self.samples, self.batch)), spans
+
+    def of(self, factors: list[Tensor], samples: slice, steps: range) -> list[Tensor]:
+        """Of factors (batch * time, ...) those of some samples and steps, time first; constant ones as they are."""
+        if self.time_steps == 1 and self.samples == self.batch:
+            return factors
+        return [self._view(f, samples, steps).flatten(0, 1) if len(f) == self.count else f for f in factors]
+
+    def put(self, parts: list[Tensor | None], whole: list[Tensor | None], samples: slice, steps: range) -> None:
+        """The way back: ``parts`` to their place in the ``whole``."""
+        for part, tensor in zip(parts, whole):
+            if tensor is not None and part is not None:
+                place = self._view(tensor, samples, steps)
+                place.copy_(part.view(place.shape))
+
+    def _view(self, x: Tensor, samples: slice, steps: range) -> Tensor:
+        x = x.unflatten(0, (self.batch, self.time_steps))
+        return x[samples, steps.start : steps.stop].transpose(0, 1)
+
+    def isometries(
+        self, factors: list[Tensor], samples: slice, steps: range, operands: list | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Isometries (steps, samples, out, r, in) and their conjugates, which lie in the buffers."""
+        shape = (len(steps), samples.stop - samples.start)
+        isometries, conjugates = self.buffers[:, : shape[0] * shape[1]]
+        self.contraction(factors, out=isometries, operands=operands)
+        torch.conj_physical(isometries, out=conjugates)
+        return isometries.unflatten(0, shape), conjugates.unflatten(0, shape)
+
+    def step(self, isometry: Tensor, conjugate: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
+        """`channel_step` for (samples, out, r, in); the conjugates are written over."""
+        product = self.product[: len(rho)]
+        torch.bmm(isometry.flatten(1, 2), rho, out=product.flatten(1, 2))
+        after = torch.bmm(product.flatten(2), conjugate.flatten(2).mT)
+        squares = torch.view_as_real(conjugate)
+        torch.mul(torch.view_as_real(product), torch.view_as_real(isometry), out=squares)
+        return squares.flatten(3).sum((1, 3)), after
+
+    def step_vjp(
+        self, isometry: Tensor, conjugate: Tensor, rho: Tensor, weights: Tensor | None, adjoint: Tensor | None
+    ) -> Tensor:
+        """2 A* before a step from 2 A'* after it and twice the ``weights``; its gradient stands in the place of K."""
+        product = self.product[: len(rho)]
+        if adjoint is None:
+            product.zero_()
         else:
-            torch.bmm(ahead, turned[t].flatten(2), out=beyond.flatten(2))
-        if slopes is not None:
-            torch.view_as_real(beyond).addcmul_(torch.view_as_real(turned[t]), slopes[:, t, None, :, None, None])
-        ahead = torch.bmm(rows[t].flatten(1, 2).mT, beyond.flatten(1, 2))
-        torch.bmm(beyond.flatten(1, 2), states[t].mT, out=rows[t].flatten(1, 2))  # the slopes in the place of K
-    wanted = [place is not None for place in found]
-    for place, slope in zip(found, growth.vjp(parts, tape, rows.flatten(0, 1), wanted)):
-        if place is not None:
-            place.copy_(slope.view(place.shape))
-    return ahead
-
-
-def _recorded_slopes(ctx, rho, prepared, slopes, final) -> tuple[torch.Tensor | None, ...]:
-    """Slopes that can be differentiated again."""
-    batch, time_steps = ctx.shape
-    parts = _part(prepared, ctx.shape, slice(0, batch), range(time_steps))
-    rows = _rows(ctx.growth, parts, rho, time_steps)
-    state, probabilities = rho, []
-    for own in rows.unbind(0):
-        outcome, state = channel_step(own.transpose(1, 2), state)
-        probabilities.append(outcome)
-    results = [torch.stack(probabilities, 1), state]
-    given = [(result, slope) for result, slope in zip(results, (slopes, final)) if slope is not None]
-    inputs = [(i, x) for i, x in enumerate([rho, *prepared]) if x.requires_grad]
-    outputs, weights = zip(*given)
-    found = torch.autograd.grad(outputs, [x for _, x in inputs], weights, create_graph=True, allow_unused=True)
-    places = dict(zip((i for i, _ in inputs), found))
-    return tuple(places.get(i) for i in range(1 + len(prepared)))
-
-
-def _portions(growth: Contraction, shape: tuple[int, int], like: torch.Tensor) -> Iterator[tuple[slice, list[range]]]:
-    """Which samples and steps to work on at a time: slices of the batch, each with ranges of steps in order."""
-    (batch, time_steps), together = shape, growth.portion(like)
-    width, length = min(batch, together), max(1, together // max(1, batch))
-    spans = [range(t, min(t + length, time_steps)) for t in range(0, time_steps, length)]
-    for first in range(0, batch, max(1, width)):
-        yield slice(first, min(first + width, batch)), spans
-
-
-def _space(growth: Contraction, shape: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
-    """Room for two portions and a step more: taken once, for large tensors are fetched anew from the operating
-    system every time."""
-    batch, together = shape[0], growth.portion(like)
-    width, length = min(batch, together), max(1, together // batch)
-    return like.new_empty(width * (2 * min(length, shape[1]) + 1), *growth.shape)
-
-
-def _part(matrices, shape, samples: slice, steps: range, views: bool = False) -> list[torch.Tensor | None]:
-    """Of matrices (batch * time, ...) those of some samples and steps, time first; constant ones as they are."""
-    if shape[1] == 1 and samples.stop - samples.start == shape[0]:
-        return list(matrices)
-    count, parts = shape[0] * shape[1], []
-    for matrix in matrices:
-        if matrix is not None and matrix.shape[0] == count:
-            matrix = matrix.unflatten(0, shape)[samples, steps.start : steps.stop].transpose(0, 1)
-            matrix = matrix if views else matrix.flatten(0, 1)
-        parts.append(matrix)
-    return parts
-
-
-def _grown(
-    growth: Contraction,
-    parts: list[torch.Tensor],
-    rho: torch.Tensor,
-    steps: int,
-    work: torch.Tensor,
-    tape: list | None = None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Isometries (steps, batch, out, r, in) for a batch of memory states and their conjugates, in
-    ``work``, and room for one step there."""
-    count, shape = steps * rho.shape[0], (steps, rho.shape[0], *growth.shape)
-    rows = growth(parts, rho.new_ones(()), out=work[:count], tape=tape)
-    turned = torch.conj_physical(rows, out=work[count : 2 * count])
-    return rows.view(shape), turned.view(shape), work[2 * count :][: rho.shape[0]]
-
-
-def _rows(growth: Contraction, parts: list[torch.Tensor], rho: torch.Tensor, steps: int) -> torch.Tensor:
-    """The isometries alone, recorded by torch."""
-    rows, batch = growth(parts, rho.new_ones(())), rho.shape[0]
-    return rows.expand(steps * batch, *growth.shape).view(steps, batch, *growth.shape)
+            torch.bmm(adjoint, conjugate.flatten(2), out=product.flatten(2))
+        if weights is not None:
+            torch.view_as_real(product).addcmul_(torch.view_as_real(conjugate), weights[:, None, :, None, None])
+        before = torch.bmm(isometry.flatten(1, 2).mT, product.flatten(1, 2))
+        torch.bmm(product.flatten(1, 2), rho.mT, out=isometry.flatten(1, 2))
+        return before

@@ -1,20 +1,22 @@
-"""From the matrices of blocks to isometries: a tensor that grows as blocks reach new qubits.
+"""From the unitaries of blocks to isometries: a tensor network, contracted along one order.
 
-Until a block touches it, a memory qubit is an identity and a readout qubit |0>, and neither need be multiplied.
-Which axes a block finds, and in which order it leaves them, is worked out once; what remains is one matrix product a
-block, and a copy where its axes lie in another order.  A *tape* is a list that a call fills with what its way back
-needs.
+Until a block touches it, a memory qubit is an identity and a readout qubit |0>, and neither need be multiplied: the
+tensor starts with the first block alone and gains the axes of fresh qubits.  Which axes a block finds, and in which
+order it leaves them, is worked out once; what remains is one matrix product a block, and a copy where its axes lie in
+another order.
+
+Gradients are carried as complex conjugates, dL/dx for real L: then no factor need be conjugated.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection
 from functools import cached_property
-from itertools import islice
+from itertools import accumulate
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..torch_modes import constant
 from .fusion import Block, Cluster
@@ -35,251 +37,243 @@ MOVE = 4
 Label = tuple[str, int]  # ("out" or "in", qubit): what an axis of two stands for
 
 
-class Contraction:
-    """A product of blocks (or of clusters of them) as a tensor whose axes are put in a wanted order.
+class AxisOrder:
+    """An order of the axes of two that stand behind a tensor's first axis."""
 
-    ``inputs``: the qubits whose input is an axis; the others start in |0>.  ``order``: groups of labels, for each
-    the axes that one axis of the result joins.
+    def __init__(self, axes: list[int]):
+        self.axes = [1 + axis for axis in axes]
+        self.back = [1 + axes.index(axis) for axis in range(len(axes))]
+        self.trivial = axes == sorted(axes)
+
+    def apply(self, x: Tensor) -> Tensor:
+        return x if self.trivial else self._split(x).permute(0, *self.axes)
+
+    def undo(self, x: Tensor) -> Tensor:
+        return x if self.trivial else self._split(x).permute(0, *self.back)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.reshape(len(x), *[2] * len(self.axes))
+
+
+class Entries:
+    """The entries of a block's unitary that are used, as a matrix: inputs that no column names are |0>."""
+
+    blocks = 1
+    multiplications = 0
+    moves = 0
+
+    def __init__(self, block: Block, rows: list[Label], columns: list[Label]):
+        qubits = block.qubits[::-1]  # a unitary has its highest bit first
+        axes = [(side, q) for side in ("out", "in") for q in qubits]
+        used = [label for label in axes if label in rows + columns]
+        entries = np.arange(4 ** len(qubits)).reshape([2] * len(axes))
+        entries = entries[tuple(slice(None) if label in used else 0 for label in axes)]
+        entries = entries.transpose([used.index(label) for label in rows + columns])
+        self.entries = entries.reshape(-1, 2 ** len(columns))
+        self.size = 2 ** len(qubits)
+        self._index: dict = {}
+
+    @property
+    def numbers(self) -> int:
+        """Complex numbers in the matrix."""
+        return self.entries.size
+
+    @property
+    def sizes(self) -> list[int]:
+        return [self.numbers]
+
+    def index(self, device: torch.device) -> Tensor:
+        if device not in self._index:
+            self._index[device] = constant(self.entries.ravel(), torch.int64, device)
+        return self._index[device]
+
+    def matrix(self, unitaries: list[Tensor]) -> tuple[Tensor, None]:
+        (unitary,) = unitaries
+        used = unitary.flatten(1).index_select(1, self.index(unitary.device))
+        return used.view(-1, *self.entries.shape), None
+
+    def matrix_vjp(self, gradient: Tensor | None, residual: None) -> list[Tensor | None]:
+        if gradient is None:
+            return [None]
+        whole = gradient.new_zeros(len(gradient), self.size**2)
+        whole.index_copy_(1, self.index(gradient.device), gradient.flatten(1))
+        return [whole.view(-1, self.size, self.size)]
+
+
+class ContractionStep:
+    """One matrix product: a factor meets the axes of the tensor that lie on its qubits.
+
+    ``source`` makes the factor from blocks' unitaries, ``order`` puts the factor's axes first, ``multiplications``:
+    complex ones for one row.
+    """
+
+    def __init__(self, source: Entries | Contraction, axes: list[int], multiplications: int):
+        self.source = source
+        self.order = AxisOrder(axes)
+        self.multiplications = multiplications
+
+    def operand(self, factor: Tensor, state: Tensor) -> Tensor:
+        """The state as the factor's right-hand side."""
+        return self.order.apply(state).reshape(len(state), factor.shape[-1], -1)
+
+    def state_vjp(self, factor: Tensor, gradient: Tensor) -> Tensor:
+        """From the gradient along the product to that along the state."""
+        return self.order.undo(_product(factor.mT, gradient)).flatten(1)
+
+
+class Contraction:
+    """The product of blocks (or of clusters of them) as a tensor whose axes are put in a wanted order.
+
+    ``inputs``: the qubits whose input is an axis; the others start in |0>.  ``order``: groups of labels, for each the
+    axes that one axis of the result joins, outputs before inputs.  ``sizes``: numbers in the tensor after each step.
     """
 
     def __init__(self, parts: list[Block] | list[Cluster], inputs: Collection[int], order: list[list[Label]]):
-        self.inputs, labels = set(inputs), []
-        wanted = [label for group in order for label in group]
-        self.steps, self.sizes = [], [1]  # numbers in the tensor before each stage, and after all
-        self.products = self.moves = 0  # of a row: complex multiplications, numbers written
-        for part, following in zip(parts, [*parts[1:], None]):
-            stage, labels = self._stage(part, labels, following.qubits if following else (), wanted)
-            self.steps.append(stage)
-            self.sizes.append(2 ** len(labels))
-            self.products += stage.products
-            self.moves += stage.moves + self.sizes[-1]
-        self._last, labels = self._opening([q for side, q in wanted if side == "out"], labels)
-        self._order = [1 + labels.index(label) for label in wanted]
-        self._in_order = self._order == sorted(self._order)
-        self._axes = [2] * len(wanted)
-        self._back = [0, *(1 + wanted.index(label) for label in labels)]
+        self.inputs = set(inputs)
+        self.wanted = [label for group in order for label in group]
         self.shape = tuple(2 ** len(group) for group in order)
-        self.sizes.append(2 ** len(wanted))
-        self.blocks = sum(stage.blocks for stage in self.steps)
+        self.steps: list[ContractionStep] = []
+        self.sizes: list[int] = []
+        labels: list[Label] = []
+        for part, following in zip(parts, [*(part.qubits for part in parts[1:]), ()]):
+            labels = self._add_step(part, labels, following)
+        self.order = AxisOrder([labels.index(label) for label in self.wanted])
+
+    def _add_step(self, part: Block | Cluster, labels: list[Label], following: tuple[int, ...]) -> list[Label]:
+        """A step's outputs and the inputs of its fresh qubits come first, then the axes that it leaves alone."""
+        met = [("out", q) for q in part.qubits[::-1] if ("out", q) in labels]
+        others = [label for label in labels if label not in met]
+        rows = self._rows(part, labels, following)
+        source = _source(part, rows, [("in", q) for _, q in met])
+        multiplications = 2 ** len(rows + others + met) if labels else 0
+        axes = [labels.index(label) for label in met + others]
+        self.steps.append(ContractionStep(source, axes, multiplications))
+        self.sizes.append(2 ** len(rows + others))
+        return rows + others
+
+    def _rows(self, part: Block | Cluster, labels: list[Label], following: tuple[int, ...]) -> list[Label]:
+        """The next part's qubits stand first, where it needs them; the others in their final order, inputs last."""
+        ahead = [("out", q) for q in following[::-1] if q in part.qubits]
+        outputs = [("out", q) for q in part.qubits if q not in following]
+        fresh = [("in", q) for q in part.qubits if q in self.inputs and ("out", q) not in labels]
+        return ahead + sorted(outputs + fresh, key=self.wanted.index)
+
+    @cached_property
+    def blocks(self) -> int:
+        return sum(step.source.blocks for step in self.steps)
+
+    @cached_property
+    def multiplications(self) -> int:
+        """Complex multiplications for a row."""
+        return sum(step.multiplications + step.source.multiplications for step in self.steps)
+
+    @cached_property
+    def moves(self) -> int:
+        """Numbers written for a row."""
+        return sum(step.source.moves for step in self.steps) + sum(self.sizes)
 
     @property
     def cost(self) -> int:
         """Work for a row, in complex multiplications."""
-        return self.products + MOVE * self.moves
+        return self.multiplications + MOVE * self.moves
 
-    def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None = None) -> list[torch.Tensor]:
-        """What the stages multiply by: of the blocks' matrices (N or 1, d, d) no columns of qubits that are |0>."""
-        rest, tapes = iter(matrices), [None if tape is None else [] for _ in self.steps]
-        if tape is not None:
-            tape += tapes
-        return [stage.prepare(list(islice(rest, stage.blocks)), one, met) for stage, met in zip(self.steps, tapes)]
+    @cached_property
+    def factor_numbers(self) -> int:
+        """Complex numbers that one row takes in `factors`, with what `factors_vjp` needs."""
+        return sum(step.source.numbers for step in self.steps)
 
-    def unprepare(self, slopes: list[torch.Tensor | None], tape: list) -> list[torch.Tensor | None]:
-        """Slopes along what `prepare` made (as complex conjugates) -> along the blocks' matrices."""
-        pairs = zip(self.steps, slopes, tape)
-        return [own for stage, slope, met in pairs for own in stage.unprepare(slope, met)]
+    @property
+    def numbers(self) -> int:
+        """The same for `matrix`: the tensor after every step, and the result."""
+        return self.factor_numbers + 1 + sum(self.sizes) + self.sizes[-1]
 
-    def __call__(
-        self,
-        prepared: list[torch.Tensor],
-        one: torch.Tensor,
-        out: torch.Tensor | None = None,
-        tape: list | None = None,
-    ) -> torch.Tensor:
-        """The tensors (N or 1, ...).  ``one`` is a 1 of the type and on the device wanted; ``out`` takes the result,
-        ``tape`` what `vjp` will need."""
-        direct = self.steps and self._in_order and not self._last.inputs  # the last product is the result
-        state, last = one.reshape(1, 1), self.steps[-1] if direct else None
-        for stage, matrix in zip(self.steps, prepared):
-            state, met = stage(state, matrix, out if stage is last else None)
-            if tape is not None:
-                tape.append(met)
-        state = self._last(state)
-        if not self._in_order:
-            state = state.reshape(-1, *self._axes).permute(0, *self._order)
+    def portion(self, like: Tensor) -> int:
+        """How many rows to work on at a time."""
+        return max(1, PORTION[like.device.type == "cpu"] // (max(self.sizes) * like.dtype.itemsize))
+
+    def factors(self, unitaries: list[Tensor]) -> tuple[list[Tensor], list]:
+        """What the steps multiply by (N or 1, ...), from the blocks' unitaries, and what `factors_vjp` needs."""
+        ends = list(accumulate((step.source.blocks for step in self.steps), initial=0))
+        parts = (unitaries[first:last] for first, last in zip(ends, ends[1:]))
+        pairs = [step.source.matrix(part) for step, part in zip(self.steps, parts)]
+        return [factor for factor, _ in pairs], [residual for _, residual in pairs]
+
+    def factors_vjp(self, gradients: list[Tensor | None], residuals: list) -> list[Tensor | None]:
+        """Gradients along the factors -> gradients along the blocks' unitaries."""
+        triples = zip(self.steps, gradients, residuals)
+        return [part for step, *pair in triples for part in step.source.matrix_vjp(*pair)]
+
+    def matrix(self, unitaries: list[Tensor]) -> tuple[Tensor, tuple]:
+        """The tensors of blocks' unitaries in one go, and what `matrix_vjp` needs."""
+        factors, residuals = self.factors(unitaries)
+        operands: list[Tensor] = []
+        return self(factors, operands=operands), (factors, residuals, operands)
+
+    def matrix_vjp(self, gradient: Tensor | None, residual: tuple) -> list[Tensor | None]:
+        if gradient is None:
+            return [None] * self.blocks
+        factors, residuals, operands = residual
+        wanted = [len(factor) == len(gradient) for factor in factors]
+        return self.factors_vjp(self.vjp(factors, operands, gradient, wanted), residuals)
+
+    def __call__(self, factors: list[Tensor], out: Tensor | None = None, operands: list | None = None) -> Tensor:
+        """The tensors (N or 1, ...).  ``out`` takes the result, ``operands`` what `vjp` will need."""
+        state, *rest = factors
+        last = self.steps[-1] if self.order.trivial else None  # whose product is the result
+        for step, factor in zip(self.steps[1:], rest):
+            operand = step.operand(factor, state)
+            if operands is not None:
+                operands.append(operand)
+            state = _product(factor, operand, out if step is last else None)
+        state = self.order.apply(state)
         if out is None or state.data_ptr() == out.data_ptr():
             return state.reshape(-1, *self.shape)
         return out.view(-1, *state.shape[1:]).copy_(state).view(-1, *self.shape)
 
+    def in_portions(self, factors: list[Tensor], count: int) -> Tensor:
+        """The tensors (count, ...), a few at a time, so that what they are made through fits the processor's cache."""
+        portion = self.portion(factors[0])
+        if count <= portion or any(factor.requires_grad for factor in factors):
+            return self(factors).expand(count, *self.shape)
+        tensors = factors[0].new_empty(count, *self.shape)
+        for first in range(0, count, portion):
+            here = slice(first, first + portion)
+            self([factor[here] if len(factor) > 1 else factor for factor in factors], out=tensors[here])
+        return tensors
+
     def vjp(
-        self, prepared: list[torch.Tensor], tape: list, slope: torch.Tensor, wanted: list[bool]
-    ) -> list[torch.Tensor | None]:
-        """From the slope along the tensors to those along ``prepared`` (all as complex conjugates, dL/dx for real L:
-        then no factor need be conjugated)."""
-        found: list[torch.Tensor | None] = [None] * len(prepared)
-        if not self._in_order:
-            slope = slope.reshape(-1, *self._axes).permute(self._back)
-        slope = slope.flatten(1)
-        slope = self._last.vjp(slope)
-        for k in reversed(range(len(prepared))):
-            if not any(wanted[: k + 1]):
-                break
-            found[k], slope = self.steps[k].vjp(slope, prepared[k], tape[k], wanted[k], any(wanted[:k]))
-        return found
-
-    @cached_property
-    def numbers(self) -> int:
-        """Complex numbers that one row takes in `prepare`, with what `unprepare` needs."""
-        return sum(stage.numbers for stage in self.steps)
-
-    def portion(self, one: torch.Tensor) -> int:
-        """How many rows to work on at a time."""
-        return max(1, PORTION[one.device.type == "cpu"] // (max(self.sizes) * one.dtype.itemsize))
-
-    def _stage(
-        self, part: Block | Cluster, labels: list[Label], following, wanted
-    ) -> tuple[ContractionStep, list[Label]]:
-        """One matrix product: its outputs and the inputs that it opens come first, then the rest."""
-        places = {label: k for k, label in enumerate(wanted)}
-        old = [q for q in part.qubits[::-1] if ("out", q) in labels]
-        new = [q for q in part.qubits if q not in old and q in self.inputs]
-        # The next part's qubits stand first, where it needs them; inputs last, in their final order.
-        met = [("out", q) for q in following[::-1] if q in part.qubits]
-        added = [("out", q) for q in part.qubits] + [("in", q) for q in new]
-        added = met + sorted(set(added) - set(met), key=lambda label: (label[0] == "in", places.get(label, 0)))
-        taken = [("out", q) for q in old]
-        alone = _alone(part)
-        inner = _grown if isinstance(alone, Cluster) else _entries
-        others = [label for label in labels if label not in taken]
-        axes = [1 + labels.index(label) for label in taken + others]
-        matrix, labels = inner(alone, added, [("in", q) for q in old]), added + others
-        products = 2 ** len(labels + old) if axes else 0
-        return ContractionStep(matrix, axes, 2 ** len(part.qubits), products), labels
-
-    def _opening(self, qubits: Iterable[int], labels: list[Label]) -> tuple[FreshQubits, list[Label]]:
-        fresh = [q for q in qubits if ("out", q) not in labels]
-        added = [[("out", q)] + [("in", q)] * (q in self.inputs) for q in fresh]
-        return FreshQubits([q in self.inputs for q in fresh]), [*labels, *(label for pair in added for label in pair)]
+        self, factors: list[Tensor], operands: list[Tensor], gradient: Tensor, wanted: list[bool]
+    ) -> list[Tensor | None]:
+        """From the gradient along the tensors to those along the wanted factors."""
+        gradients: list[Tensor | None] = [None] * len(factors)
+        if not any(wanted):
+            return gradients
+        first = wanted.index(True)
+        gradient = self.order.undo(gradient)
+        for k in range(len(factors) - 1, max(0, first) - 1, -1):
+            gradient = gradient.reshape(len(gradient), factors[k].shape[1], -1)
+            if wanted[k]:
+                gradients[k] = _product(gradient, operands[k - 1].mT) if k else gradient
+            if k > first:
+                gradient = self.steps[k].state_vjp(factors[k], gradient)
+        return gradients
 
 
-def _alone(part: Block | Cluster) -> Block | Cluster:
-    """The block of a cluster of one."""
-    return part.blocks[0] if isinstance(part, Cluster) and len(part.blocks) == 1 else part
+def _source(part: Block | Cluster, rows: list[Label], columns: list[Label]) -> Entries | Contraction:
+    """A part's matrix: entries of a block's, or a cluster's blocks contracted."""
+    if len(part.blocks) == 1:
+        return Entries(part.blocks[0], rows, columns)
+    return Contraction(part.blocks, [q for side, q in rows + columns if side == "in"], [rows, columns])
 
 
-def _entries(block: Block, rows: list[Label], columns: list[Label]) -> np.ndarray:
-    """Which entries of a block's matrix are used, and in which order: inputs that are not named are |0>."""
-    qubits = block.qubits[::-1]  # a matrix has its highest bit first
-    axes = [(side, q) for side in ("out", "in") for q in qubits]
-    entries = np.arange(4 ** len(qubits)).reshape([2] * len(axes))
-    entries = entries[tuple(slice(None) if label in rows + columns else 0 for label in axes)]
-    left = [label for label in axes if label in rows + columns]
-    return entries.transpose([left.index(label) for label in rows + columns]).reshape(-1, 2 ** len(columns))
+def _product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Tensor:
+    """Products of matrices (N or 1, ...): `matmul` costs a few calls more, which small circuits feel.
 
-
-def _grown(cluster: Cluster, rows: list[Label], columns: list[Label]) -> Contraction:
-    """A cluster's matrix, to be grown from its blocks."""
-    return Contraction(cluster.blocks, [q for side, q in rows + columns if side == "in"], [rows, columns])
-
-
-@dataclass
-class ContractionStep:
-    """A matrix, from the entries of a block's or grown from a cluster's blocks, meets the state's axes of two.
-
-    ``axes``: those axes, the part's own first; ``size``: 2**qubits of the part; ``own_products``: complex
-    multiplications for a row in this meeting alone.
+    ``out`` is written to where it fits: a new large tensor is fetched from the operating system, which takes longer
+    than the product.
     """
-
-    inner: np.ndarray | Contraction
-    axes: list[int]
-    size: int
-    own_products: int
-    _kept: dict = field(default_factory=dict)
-
-    @cached_property
-    def _in_order(self) -> bool:
-        return self.axes == sorted(self.axes)
-
-    @property
-    def blocks(self) -> int:
-        return self.inner.blocks if isinstance(self.inner, Contraction) else 1
-
-    @property
-    def products(self) -> int:
-        return self.own_products + (self.inner.products if isinstance(self.inner, Contraction) else 0)
-
-    @property
-    def moves(self) -> int:
-        return self.inner.moves if isinstance(self.inner, Contraction) else 0
-
-    @property
-    def numbers(self) -> int:
-        return self.inner.numbers + sum(self.inner.sizes) if isinstance(self.inner, Contraction) else self.inner.size
-
-    def prepare(self, matrices: list[torch.Tensor], one: torch.Tensor, tape: list | None) -> torch.Tensor:
-        if not isinstance(self.inner, Contraction):
-            entries = self._entries(one.device)
-            return matrices[0].flatten(-2).index_select(1, entries).view(-1, *self.inner.shape)
-        inner_tape, grown_tape = (None, None) if tape is None else ([], [])
-        prepared = self.inner.prepare(matrices, one, inner_tape)
-        if tape is not None:
-            tape += [prepared, inner_tape, grown_tape]
-        return self.inner(prepared, one, tape=grown_tape)
-
-    def _entries(self, device) -> torch.Tensor:
-        if device not in self._kept:
-            self._kept[device] = constant(self.inner.ravel(), torch.int64, device)
-        return self._kept[device]
-
-    def unprepare(self, slope: torch.Tensor | None, tape: list) -> list[torch.Tensor | None]:
-        if slope is None:
-            return [None] * self.blocks
-        if isinstance(self.inner, Contraction):
-            prepared, inner_tape, grown_tape = tape
-            wanted = [matrix.shape[0] == slope.shape[0] for matrix in prepared]
-            return self.inner.unprepare(self.inner.vjp(prepared, grown_tape, slope, wanted), inner_tape)
-        entries = self._entries(slope.device)
-        whole = slope.new_zeros(slope.shape[0], self.size**2).index_copy_(1, entries, slope.flatten(1))
-        return [whole.view(-1, self.size, self.size)]
-
-    def __call__(
-        self, state: torch.Tensor, matrix: torch.Tensor, out: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows, moved = state.shape[0], state
-        if not self._in_order:
-            moved = state.reshape(rows, *[2] * len(self.axes)).permute(0, *self.axes)
-        moved = moved.reshape(rows, matrix.shape[-1], -1)
-        if self.axes and out is not None and len(out) == rows == matrix.shape[0]:
-            # A new tensor of this size is fetched from the operating system, which takes longer than the product.
-            return torch.bmm(matrix, moved, out=out.view(rows, matrix.shape[1], -1)), moved
-        return (_product(matrix, moved) if self.axes else matrix), moved
-
-    def vjp(self, slope, matrix, moved, wanted: bool, further: bool) -> tuple:
-        rows = slope.shape[0]
-        slope = slope.reshape(rows, matrix.shape[1], -1)
-        own = _product(slope, moved.mT) if wanted else None
-        if not further:
-            return own, None
-        slope = _product(matrix.mT, slope)
-        if self._in_order:
-            return own, slope.flatten(1)
-        slope = slope.reshape(rows, *[2] * len(self.axes))
-        back = [self.axes.index(d) + 1 for d in range(1, len(self.axes) + 1)]
-        return own, slope.permute(0, *back).flatten(1)
-
-
-def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Products of matrices (N or 1, ...): `matmul` costs a few calls more, which small circuits feel."""
-    return torch.bmm(left, right) if left.shape[0] == right.shape[0] else left @ right
-
-
-@dataclass
-class FreshQubits:
-    """Qubits that no block has touched join the state: an identity (True) or |0> (False) each."""
-
-    inputs: list[bool]
-
-    def __call__(self, state: torch.Tensor) -> torch.Tensor:
-        for has_input in self.inputs:
-            state = (state.flatten(1)[..., None] * _fresh(has_input, state)).flatten(1)
-        return state
-
-    def vjp(self, slope: torch.Tensor) -> torch.Tensor:
-        for has_input in reversed(self.inputs):
-            fresh = _fresh(has_input, slope)
-            slope = slope.unflatten(-1, (-1, len(fresh))) @ fresh
-        return slope
-
-
-def _fresh(has_input: bool, like: torch.Tensor) -> torch.Tensor:
-    return torch.eye(2, 2 if has_input else 1, dtype=like.dtype, device=like.device).flatten()
+    if len(left) != len(right):
+        return left @ right
+    if out is None or len(out) != len(left):
+        return torch.bmm(left, right)
+    return torch.bmm(left, right, out=out.view(len(left), left.shape[1], -1))

@@ -10,7 +10,7 @@ a sum, and a `Block` the product of a few factors, worked out once when a step c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import zip_longest
@@ -24,6 +24,8 @@ __all__ = ["Block", "Cluster", "Factor", "clusters", "fuse"]
 
 WAVES = 16
 """Terms that a factor may have: three gates with two eigenvalues each have 8."""
+
+Qubits = tuple[int, ...]
 
 
 @dataclass(eq=False)
@@ -42,93 +44,131 @@ class Factor:
         return Factor(self.gates + other.gates, rates, products[c, k])
 
 
+Piece = tuple[Factor | None, ...]
+"""A part of a product: (factor,) on all qubits, or (high, low) for one on each of two; None is the identity."""
+
+
 @dataclass(eq=False)
 class Block:
     """Ops on few qubits in order, applied as one matrix."""
 
-    qubits: tuple[int, ...]
+    qubits: Qubits
     ops: list[Op]
+
+    @property
+    def blocks(self) -> list[Block]:
+        return [self]
 
     @property
     def constant(self) -> bool:
         return all(op.family is None for op in self.ops)
 
     @cached_property
-    def pieces(self) -> list[tuple[Factor | None, ...]]:
-        """What the matrix is a product of, first to last: (factor,) on all qubits, or (high, low) for one on each."""
+    def pieces(self) -> list[Piece]:
+        """What the matrix is a product of, first to last."""
         if len(self.qubits) != 2:
             return [(factor,) for factor in _merged(_factor(op, self.qubits) for op in self.ops)]
-        pieces: list[tuple[Factor | None, ...]] = []
-        waiting: dict[int, list[Factor]] = {q: [] for q in self.qubits}
+        pieces = _Pieces(self.qubits)
         for op in self.ops:
-            if len(op.qubits) == 1 and (op.family is not None or waiting[op.qubits[0]]):
-                waiting[op.qubits[0]].append(_factor(op, op.qubits))
-                continue
-            pieces += _pairs(waiting, self.qubits) if len(op.qubits) == 2 else []
-            before = [piece[0] for piece in pieces[-1:] if len(piece) == 1]
-            pieces = pieces[: len(pieces) - len(before)]
-            pieces += [(factor,) for factor in _merged([*before, _factor(op, self.qubits)])]
-        return pieces + _pairs(waiting, self.qubits)
+            pieces.add(op)
+        pieces.flush()
+        return pieces.done
+
+    def placed_factors(self) -> Iterator[tuple[Qubits, Factor]]:
+        """All factors, first to last, and the qubits that each is on."""
+        single = [(q,) for q in self.qubits[::-1]]
+        for piece in self.pieces:
+            places = [self.qubits] if len(piece) == 1 else single
+            yield from ((qubits, factor) for qubits, factor in zip(places, piece) if factor is not None)
 
     @cached_property
     def matrix(self) -> np.ndarray:
-        """The matrix of a block of constant gates."""
-        assert self.constant
-        product = np.eye(1)
-        for piece in self.pieces:
-            ones = [np.eye(2) if factor is None else factor.terms.sum(0) for factor in piece]
-            whole = ones[0] if len(ones) == 1 else np.kron(*ones)
-            product = whole @ product if product.shape == whole.shape else whole
+        """The matrix of a block of constant gates, none of which waits for others on its qubit alone."""
+        product = np.eye(2 ** len(self.qubits))
+        for _, factor in self.placed_factors():
+            product = factor.terms.sum(0) @ product
         return product
+
+
+class _Pieces:
+    """The product of a block on two qubits, put together op by op."""
+
+    def __init__(self, qubits: Qubits):
+        self.qubits = qubits
+        self.done: list[Piece] = []
+        self.waiting: dict[int, list[Factor]] = {q: [] for q in qubits}
+
+    def add(self, op: Op) -> None:
+        """A gate on one qubit waits for others there; constant ones go where both qubits are multiplied anyway."""
+        qubit, *other = op.qubits
+        if not other and (op.family is not None or self.waiting[qubit]):
+            self.waiting[qubit].append(_factor(op, op.qubits))
+            return
+        if other:
+            self.flush()
+        before = self.done.pop() if self.done and len(self.done[-1]) == 1 else ()
+        self.done += [(factor,) for factor in _merged([*before, _factor(op, self.qubits)])]
+
+    def flush(self) -> None:
+        """What waits on each qubit, as pairs (high, low); nothing waits afterwards."""
+        low, high = (_merged(self.waiting[q]) for q in self.qubits)
+        self.done += zip_longest(high, low)
+        self.waiting = {q: [] for q in self.qubits}
 
 
 @dataclass(eq=False)
 class Cluster:
     """Blocks in order on few qubits; a wider op makes one of its own."""
 
-    qubits: tuple[int, ...]
+    qubits: Qubits
     blocks: list[Block]
 
 
 def fuse(ops: list[Op]) -> list[Block]:
     """Merge neighbours into blocks of one or two qubits; the product stays the same."""
     runs = merge([(op.qubits, [op]) for op in ops], 1)
-    return [Block(_first_met(qubits, inner), inner) for qubits, inner in merge(runs, 2)]
+    return [Block(_as_reached(qubits, ops), ops) for qubits, ops in merge(runs, 2)]
 
 
 def clusters(blocks: list[Block], width: int) -> list[Cluster]:
     """The same product as clusters on at most ``width`` qubits, to be multiplied out before they meet the rest."""
-    return [Cluster(qubits, inner) for qubits, inner in merge([(block.qubits, [block]) for block in blocks], width)]
+    return [Cluster(qubits, blocks) for qubits, blocks in merge([(block.qubits, [block]) for block in blocks], width)]
 
 
-def _first_met(qubits: tuple[int, ...], ops: list[Op]) -> tuple[int, ...]:
+def _as_reached(qubits: Qubits, ops: list[Op]) -> Qubits:
     """Two qubits in the order in which gates reach them: blocks along a chain then look alike."""
-    met = dict.fromkeys(q for op in ops for q in reversed(op.qubits))
-    return tuple(met) if len(qubits) == 2 else qubits
+    reached = dict.fromkeys(q for op in ops for q in reversed(op.qubits))
+    return tuple(reached) if len(qubits) == 2 else qubits
 
 
-def merge(parts: list[tuple[tuple[int, ...], list]], width: int) -> list[tuple[tuple[int, ...], list]]:
+def merge(parts: list[tuple[Qubits, list]], width: int) -> list[tuple[Qubits, list]]:
     """Lists of things on qubits, in order, put together where ``width`` qubits are enough."""
-    groups: dict[int, tuple[tuple[int, ...], list]] = {}  # in order; numbers only grow
+    groups: dict[int, tuple[Qubits, list]] = {}  # in order; numbers only grow
     last: dict[int, int] = {}  # the last group on each qubit
     for number, (qubits, things) in enumerate(parts):
         touching = sorted({last[q] for q in qubits if q in last})
-        # A group that is the last on all its qubits may move to the end and join there.
-        union, joined = set(qubits), []
-        for i in sorted(touching, key=lambda i: len(groups[i][0])):
-            free = all(last[q] == i for q in groups[i][0])
-            if free and len(union | set(groups[i][0])) <= width:
-                union |= set(groups[i][0])
-                joined.append(i)
-        if not joined and touching and len(union | set(groups[touching[-1]][0])) <= width:
-            number, joined = touching[-1], touching[-1:]
-            union |= set(groups[number][0])
-            last |= dict.fromkeys(qubits, number)
-        else:
-            last |= dict.fromkeys(union, number)
-        inner = [thing for i in sorted(joined) for thing in groups.pop(i)[1]] + things
-        groups[number] = (qubits if len(qubits) > width else tuple(sorted(union)), inner)
+        joined = _movable(qubits, touching, groups, last, width)
+        claimed = set(qubits).union(*(groups[i][0] for i in joined))
+        if not joined and touching and len(claimed.union(groups[touching[-1]][0])) <= width:
+            number = touching[-1]  # which stays where it is, and so do others after it on its further qubits
+            joined = [number]
+        last |= dict.fromkeys(claimed, number)
+        union = claimed.union(*(groups[i][0] for i in joined))
+        merged = [thing for i in joined for thing in groups.pop(i)[1]] + things
+        groups[number] = (qubits if len(qubits) > width else tuple(sorted(union)), merged)
     return [groups[number] for number in sorted(groups)]
+
+
+def _movable(qubits: Qubits, touching: list[int], groups: dict, last: dict[int, int], width: int) -> list[int]:
+    """Groups that may move to the end and be joined there: each is the last on all its qubits.  Small ones first."""
+    union = set(qubits)
+    joined = []
+    for number in sorted(touching, key=lambda number: len(groups[number][0])):
+        theirs = groups[number][0]
+        if all(last[q] == number for q in theirs) and len(union.union(theirs)) <= width:
+            union.update(theirs)
+            joined.append(number)
+    return sorted(joined)
 
 
 def _merged(factors: Iterable[Factor]) -> list[Factor]:
@@ -143,44 +183,34 @@ def _merged(factors: Iterable[Factor]) -> list[Factor]:
     return merged
 
 
-def _pairs(waiting: dict[int, list[Factor]], qubits: tuple[int, ...]) -> list[tuple[Factor | None, ...]]:
-    """What waits on each of two qubits, as pairs (high, low); nothing waits afterwards."""
-    low, high = (_merged(waiting[q]) for q in qubits)
-    waiting.update({q: [] for q in qubits})
-    return list(zip_longest(high, low))
-
-
-def _factor(op: Op, qubits: tuple[int, ...]) -> Factor:
+def _factor(op: Op, qubits: Qubits) -> Factor:
     """One op as a sum on these qubits."""
     places = tuple(qubits.index(q) for q in op.qubits)
     if op.family is None:
-        return Factor((), np.zeros((1, 0)), _spread(op.matrix[None], places, op.bits, len(qubits), None))
+        return Factor((), np.zeros((1, 0)), _spread(op.matrix[None], places, op.bits, len(qubits)))
     rates, terms = _wave(op.family, places, op.bits, len(qubits))
     return Factor((op.occurrence,), rates, terms)
 
 
 @lru_cache(maxsize=4096)
-def _wave(family: Family, places: tuple[int, ...], bits: tuple[int, ...], width: int) -> tuple[np.ndarray, np.ndarray]:
+def _wave(family: Family, places: Qubits, bits: tuple[int, ...], width: int) -> tuple[np.ndarray, np.ndarray]:
     """Rates (C, 1) and terms (C, 2**width, 2**width) of a gate among ``width`` qubits; a control that is not met
     idles with the eigenvalue 0."""
     family = family.controlled if bits else family
-    idle = family.eigenvalues.tolist().index(0.0) if bits else None
+    idle = family.eigenvalues.tolist().index(0.0) if bits else 0
     return family.eigenvalues[:, None], _spread(family.terms, places, bits, width, idle)
 
 
-def _spread(terms: np.ndarray, places: tuple[int, ...], bits: tuple[int, ...], width: int, idle: int | None):
-    """BlockUnitaries (C, d, d) on some of ``width`` qubits as matrices on all; term ``idle`` (all, if None) is the
-    identity where the controls ``bits``, first of the ``places``, are not met."""
-    size, targets = 2**width, places[len(bits) :]
-    found = np.zeros((len(terms), size, size), dtype=complex)
-    for column in range(size):
-        if any((column >> place & 1) != bit for place, bit in zip(places, bits)):
-            found[slice(None) if idle is None else idle, column, column] = 1
+def _spread(terms: np.ndarray, places: Qubits, bits: tuple[int, ...], width: int, idle: int = 0) -> np.ndarray:
+    """Matrices (C, d, d) on some of ``width`` qubits as matrices on all; term ``idle`` is the identity where the
+    controls ``bits``, first of the ``places``, are not met."""
+    targets = places[len(bits) :]
+    offsets = [sum((k >> i & 1) << place for i, place in enumerate(targets)) for k in range(2 ** len(targets))]
+    spread = np.zeros((len(terms), 2**width, 2**width), dtype=complex)
+    for column in range(2**width):
+        if any(column >> place & 1 != bit for place, bit in zip(places, bits)):
+            spread[idle, column, column] = 1
             continue
-        rest = column & ~sum(1 << place for place in targets)
-        source = sum((column >> place & 1) << k for k, place in enumerate(targets))
-        for row in range(2 ** len(targets)):
-            found[:, rest | sum((row >> k & 1) << place for k, place in enumerate(targets)), column] = terms[
-                :, row, source
-            ]
-    return found
+        rows = [(column & ~offsets[-1]) + offset for offset in offsets]
+        spread[:, rows, column] = terms[:, :, rows.index(column)]
+    return spread

@@ -16,6 +16,8 @@ A circuit that differs at one step is then known from that step alone.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
 __all__ = ["HeisenbergPicture", "along", "joint_moments"]
 
@@ -27,131 +29,140 @@ class HeisenbergPicture:
     ``causal`` leaves the outputs before that step out of X; ``second`` asks for second moments, too.
     """
 
-    def __init__(
-        self, kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor, causal: bool, second: bool = False
-    ):
-        rows = _rows(kraus)
-        self.weights, self.order = weights.to(rows.real.dtype), 1 + second
-        self.future = [torch.stack(parts) for parts in zip(*self._futures(rows))]  # (time + 1, batch, M, M) each
-        self.past = [torch.stack(parts) for parts in zip(*self._pasts(rows, rho, 0 if causal else self.order))]
+    def __init__(self, kraus: Tensor, weights: Tensor, rho: Tensor, causal: bool, second: bool = False):
+        isometries = _isometries(kraus)
+        self.weights = weights.to(isometries.real.dtype)
+        self.order = 1 + second
+        # (time + 1, batch, M, M) each
+        self.future = [torch.stack(parts) for parts in zip(*self._futures(isometries))]
+        self.past = [torch.stack(parts) for parts in zip(*self._pasts(isometries, rho, 0 if causal else self.order))]
 
-    def moments(self, step: int | range, kraus: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def moments(self, step: int | range, kraus: Tensor) -> tuple[Tensor, Tensor | None]:
         """E[X] and E[X^2] (or None), (K, batch), for operators (K, batch, R, M, M) at ``step``; for a range of S
         steps (K, S * batch) and (K, S * batch, R, M, M): circuits that differ at the first step, the next, ...
 
         The past taken one step on, R_j', meets the future behind it: tr A R0' + tr R1', and
         tr C R0' + 2 tr A R1' + tr R2'.  Of the last R_j' only the trace is formed.
         """
-        rows = _rows(kraus).transpose(0, 1)  # sample by sample: all variants meet a state in one product
-        first, last = (step.start, step.stop) if isinstance(step, range) else (step, step + 1)
-        past = [part[first:last].flatten(0, 1) for part in self.past]
-        mean, *square = (part[1 + first : 1 + last].flatten(0, 1) for part in self.future)
-        weights = along(self.weights, range(first, last))
-        turned, sums = rows.conj().resolve_conj().flatten(-2).mT, _weighted(rows, past, weights, self.order)
-        onward = [part.flatten(-2) @ turned for part in sums[:-1]]
-        highest = _overlap(sums[-1], rows).T
+        steps = step if isinstance(step, range) else range(step, step + 1)
+        isometries = _isometries(kraus).transpose(0, 1)  # sample by sample: all variants meet a state in one product
+        past = [part[steps.start : steps.stop].flatten(0, 1) for part in self.past]
+        future = [part[1 + steps.start : 1 + steps.stop].flatten(0, 1) for part in self.future]
+        products = _weighted(isometries, past, along(self.weights, steps), self.order)
+        conjugate = isometries.conj().resolve_conj().flatten(-2).mT
+        onward = [product.flatten(-2) @ conjugate for product in products[:-1]]
+        last = _overlap(products[-1], isometries).T
         if self.order == 1:
-            return _trace(mean, onward[0]) + highest, None
+            return _trace(future[0], onward[0]) + last, None
+        mean, square = future
         value = onward[1].diagonal(dim1=-2, dim2=-1).real.sum(-1).T
-        return _trace(mean, onward[0]) + value, _trace(*square, onward[0]) + 2 * _trace(mean, onward[1]) + highest
+        return _trace(mean, onward[0]) + value, _trace(square, onward[0]) + 2 * _trace(mean, onward[1]) + last
 
-    def _futures(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
+    def _futures(self, isometries: Tensor) -> list[list[Tensor]]:
         """[A_t, C_t] (order 1: [A_t]) for every t, and zeros beyond the last step."""
-        zero = torch.zeros_like(rows[:, 0, :, 0])
-        future = [[zero] * self.order] * (rows.shape[1] + 1)
-        for t in reversed(range(rows.shape[1])):
-            own, (mean, *square) = rows[:, t], future[t + 1]
-            w, beyond, turned = _spread(self.weights[:, t], own), _left(mean, own), own.flatten(-3, -2).mH
-            ahead = _times(w, own) + beyond
-            both = [_times(w, ahead + beyond) + _left(square[0], own)] if square else []
-            future[t] = [turned @ part.flatten(-3, -2) for part in (ahead, *both)]
-        return future
+        future = [[torch.zeros_like(isometries[:, 0, :, 0])] * self.order]
+        for isometry, weights in reversed(list(zip(isometries.unbind(1), self.weights.unbind(1)))):
+            future.append(self._before(isometry, weights, *future[-1]))
+        return future[::-1]
 
-    def _pasts(self, rows: torch.Tensor, rho: torch.Tensor, order: int) -> list[list[torch.Tensor]]:
+    def _before(self, isometry: Tensor, weights: Tensor, mean: Tensor, *square: Tensor) -> list[Tensor]:
+        """A_t and C_t before a step, from those after it."""
+        w = _spread(weights, isometry)
+        adjoint = isometry.flatten(-3, -2).mH
+        beyond = _left(mean, isometry)
+        sums = [_times(w, isometry) + beyond]
+        if square:
+            sums.append(_times(w, sums[0] + beyond) + _left(square[0], isometry))
+        return [adjoint @ part.flatten(-3, -2) for part in sums]
+
+    def _pasts(self, isometries: Tensor, rho: Tensor, order: int) -> list[list[Tensor]]:
         """[R0, ..., R_order] before every step."""
         states = [rho] + [torch.zeros_like(rho)] * order
         pasts = []
-        for t in range(rows.shape[1]):
+        for isometry, weights in zip(isometries.unbind(1), self.weights.unbind(1)):
             pasts.append(states)
-            own = rows[:, t]
-            sums = _weighted(own, states, self.weights[:, t], self.order)[: 1 + order]
-            states = [part.flatten(-2) @ own.flatten(-2).mH for part in sums]
+            products = _weighted(isometry, states, weights, self.order)[: 1 + order]
+            states = [product.flatten(-2) @ isometry.flatten(-2).mH for product in products]
         return pasts
 
 
-def joint_moments(kraus: torch.Tensor, weights: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def joint_moments(kraus: Tensor, weights: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
     """Means (batch, time) and covariances (batch, time, time) of one shot's values w[t, r_t] at all steps.
 
     The state that a value at step t has weighted goes on to every later step u: E[w_t w_u].
     """
-    rows, weights = _rows(kraus), weights.to(kraus.dtype)[:, :, None, None, :, None]
-    states, means, products = rho[:, None], [], []
-    for t in range(rows.shape[1]):
-        own, w = rows[:, t, None], weights[:, t]
-        # (batch, 1 + t, M, R, M): rho, then those weighted at each earlier step
-        moved = (own.flatten(-3, -2) @ states).unflatten(-2, own.shape[-3:-1])
-        values, valued = _overlap(moved, w * own), w * moved[:, :1]
+    weights = weights.to(kraus.dtype)[:, :, None, None, :, None]
+    states = rho[:, None]  # (batch, 1 + t, M, M): rho, then those weighted at each earlier step
+    means = []
+    products = []
+    for isometry, w in zip(_isometries(kraus)[:, :, None].unbind(1), weights.unbind(1)):
+        ahead = (isometry.flatten(-3, -2) @ states).unflatten(-2, isometry.shape[-3:-1])
+        weighted = w * ahead[:, :1]
+        values = _overlap(ahead, w * isometry)
         means.append(values[:, 0])
-        products.append(torch.cat([values[:, 1:], _overlap(valued, w * own)], 1))
-        states = torch.cat([moved, valued], 1).flatten(-2) @ own.flatten(-2).mH
+        products.append(torch.cat([values[:, 1:], _overlap(weighted, w * isometry)], 1))
+        states = torch.cat([ahead, weighted], 1).flatten(-2) @ isometry.flatten(-2).mH
     mean = torch.stack(means, 1)
-    size = mean.shape[1]
-    square = torch.stack([torch.nn.functional.pad(row, (0, size - row.shape[1])) for row in products], 1)
-    square = square.tril() + square.tril(-1).mT
-    return mean, square - mean[:, :, None] * mean[:, None, :]
+    return mean, _symmetric(products) - mean[:, :, None] * mean[:, None, :]
 
 
-def along(x: torch.Tensor, steps: range) -> torch.Tensor:
+def _symmetric(rows: list[Tensor]) -> Tensor:
+    """Rows (batch, 1), (batch, 2), ... of a lower triangle -> (batch, size, size)."""
+    lower = torch.stack([pad(row, (0, len(rows) - row.shape[1])) for row in rows], 1)
+    return lower.tril() + lower.tril(-1).mT
+
+
+def along(x: Tensor, steps: range) -> Tensor:
     """Of (batch, time, ...) some steps one after another, (S * batch, ...)."""
     return x[:, steps.start : steps.stop].transpose(0, 1).flatten(0, 1)
 
 
-def _weighted(rows: torch.Tensor, past: list[torch.Tensor], weights: torch.Tensor, order: int) -> list[torch.Tensor]:
+def _weighted(isometries: Tensor, past: list[Tensor], weights: Tensor, order: int) -> list[Tensor]:
     """K_r R0, K_r (R1 + w_r R0), ... up to the order asked for; a causal past has R0 alone."""
-    w = _spread(weights, rows)
-    moved = _right(rows, torch.cat(past, -1)).split(rows.shape[-1], -1)
-    sums = [moved[0], _times(w, moved[0])]
-    if order > 1:
-        before = sums[1] if len(moved) == 1 else sums[1] + 2 * moved[1]
-        sums.append(_times(w, before) if len(moved) == 1 else _times(w, before) + moved[2])
-    if len(moved) > 1:
-        sums[1] = sums[1] + moved[1]
-    return sums
+    w = _spread(weights, isometries)
+    zeroth, *higher = _right(isometries, torch.cat(past, -1)).split(isometries.shape[-1], -1)
+    weighted = _times(w, zeroth)
+    products = [zeroth, weighted + higher[0] if higher else weighted]
+    if order > 1 and higher:
+        products.append(_times(w, weighted + 2 * higher[0]) + higher[1])
+    elif order > 1:
+        products.append(_times(w, weighted))
+    return products
 
 
-def _spread(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def _spread(weights: Tensor, isometries: Tensor) -> Tensor:
     """The weights w_r, (batch, R), beside every real number of [out, r, in]: products then run through memory."""
-    w = weights[:, None, :, None, None].expand(-1, *rows.shape[-3:], 2).contiguous()
-    return w if rows.dim() == 4 else w[:, None]
+    w = weights[:, None, :, None, None].expand(-1, *isometries.shape[-3:], 2).contiguous()
+    return w if isometries.dim() == 4 else w[:, None]
 
 
-def _rows(kraus: torch.Tensor) -> torch.Tensor:
+def _isometries(kraus: Tensor) -> Tensor:
     """Operators [r, out, in] as [out, r, in], the order they are stored in: products then need no copies."""
     return kraus.transpose(-3, -2)
 
 
-def _right(rows: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+def _right(isometries: Tensor, state: Tensor) -> Tensor:
     """K_r R for every outcome: (batch, ..., M, R, M) and (batch, M, N) -> (batch, ..., M, R, N)."""
-    return (rows.flatten(1, -2) @ state).unflatten(1, rows.shape[1:-1])
+    return (isometries.flatten(1, -2) @ state).unflatten(1, isometries.shape[1:-1])
 
 
-def _left(matrix: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def _left(matrix: Tensor, isometries: Tensor) -> Tensor:
     """A K_r for every outcome, (..., M, R, M)."""
-    return (matrix @ rows.flatten(-2)).unflatten(-1, rows.shape[-2:])
+    return (matrix @ isometries.flatten(-2)).unflatten(-1, isometries.shape[-2:])
 
 
-def _times(weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def _times(weights: Tensor, isometries: Tensor) -> Tensor:
     """Real weights (..., M, R, M, 2) times complex numbers (..., M, R, M)."""
-    return torch.view_as_complex(torch.view_as_real(rows) * weights)
+    return torch.view_as_complex(torch.view_as_real(isometries) * weights)
 
 
-def _trace(seen: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+def _trace(observable: Tensor, states: Tensor) -> Tensor:
     """Re tr of products of Hermitian matrices (batch, M, M) and (batch, K, M, M), as (K, batch)."""
-    seen, states = (torch.view_as_real(part).flatten(-3) for part in (seen, states))
-    return (states @ seen[..., None])[..., 0].T
+    observable, states = (torch.view_as_real(part).flatten(-3) for part in (observable, states))
+    return (states @ observable[..., None])[..., 0].T
 
 
-def _overlap(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _overlap(left: Tensor, right: Tensor) -> Tensor:
     """Re sum over outcomes and entries of left conj(right), (..., M, R, M) -> (...)."""
     left, right = (torch.view_as_real(part).flatten(-4) for part in (left, right))
     return (left[..., None, :] @ right[..., None])[..., 0, 0]

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterVector
+from torch import Tensor
 
 from ..checks import check_bytes, shown
 from ..circuits import AngleMap, ShiftRule, check_step, definitions_end, read
 from ..torch_modes import constant
-from .channel import prepare
 from .contraction import Contraction
-from .fusion import Cluster, clusters, fuse
+from .description import StepDescription, described
+from .fusion import Block, Cluster, clusters, fuse
 from .unitaries import BlockUnitaries
 
 __all__ = ["StepProgram"]
@@ -69,10 +70,15 @@ class StepProgram:
             )
         self.angle_map = AngleMap([op.expression for op in self.occurrences], self.parameters)
         self.weights, self.offsets = self.angle_map.weights, self.angle_map.offsets
-        blocks = fuse(self.ops)
-        choices = [clusters(blocks, width) for width in WIDTHS]
+        self._fused = fuse(self.ops) + self._idle()
+        choices = [clusters(self._fused, width) for width in WIDTHS]
         self.clusters = min(choices, key=lambda choice: self._contraction(choice).cost)
         self.blocks = [block for cluster in self.clusters for block in cluster.blocks]
+
+    def _idle(self) -> list[Block]:
+        """Qubits that no gate touches, as blocks without gates."""
+        touched = {q for op in self.ops for q in op.qubits}
+        return [Block((q,), []) for q in self._order if q not in touched]
 
     @property
     def size(self) -> int:
@@ -84,7 +90,7 @@ class StepProgram:
         return tuple(op.family.rule for op in self.occurrences)
 
     @cached_property
-    def shift_terms(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def shift_terms(self) -> tuple[Tensor, Tensor, Tensor]:
         """All terms of all rules in a row: occurrence, shift and coefficient, (K,) each."""
         terms = [(g, s, c) for g, rule in enumerate(self.rules) for s, c in zip(rule.shifts, rule.coefficients)]
         gates, shifts, coefficients = zip(*terms) if terms else ((), (), ())
@@ -103,14 +109,14 @@ class StepProgram:
             circuit.append(placed.with_angles(angles), placed.qubits)
         return circuit
 
-    def gate_angles(self, angles: torch.Tensor) -> torch.Tensor:
+    def gate_angles(self, angles: Tensor) -> Tensor:
         """Angles (..., P) -> the angle of every occurrence (..., G), large ones reduced by the gate's period."""
         gates = len(self.occurrences)
         needed = 8 * gates * angles.shape[:-1].numel()
         check_bytes("angles", needed, f"shape {tuple(angles.shape)} for {gates} gates each")
         return self.reduced(self.angle_map(angles))
 
-    def reduced(self, gate_angles: torch.Tensor) -> torch.Tensor:
+    def reduced(self, gate_angles: Tensor) -> Tensor:
         """The same circuits, no angle larger than LARGE or half its gate's period, whichever is more.
 
         The differences of a gate's eigenvalues are whole multiples of a unit W, so that its angle counts modulo
@@ -133,62 +139,54 @@ class StepProgram:
         return values + (gate_angles - gate_angles.detach())  # whole turns are constants: all slopes are 1
 
     @cached_property
-    def _units(self) -> torch.Tensor:
+    def _units(self) -> Tensor:
         """The unit W of every occurrence's frequencies (G,); NaN where they have none in common."""
         return constant([op.family.unit for op in self.occurrences], torch.float64)
 
-    def vjp(self, angles: torch.Tensor, gate_gradient: torch.Tensor) -> torch.Tensor:
+    def vjp(self, angles: Tensor, gate_gradient: Tensor) -> Tensor:
         """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
 
         The chain rule, J^T g with J = d gate_angles / d angles, taken at ``angles`` (batch, time, P).
         """
         return self.angle_map.vjp(angles, gate_gradient)
 
-    def kraus(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    def kraus(self, gate_angles: Tensor, dtype: torch.dtype) -> Tensor:
         """Gate angles (N, G) -> Kraus operators (N, 2**readout, 2**memory, 2**memory): [r, out, in]."""
         return self.isometries(gate_angles, dtype).transpose(1, 2)
 
-    def isometries(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    def isometries(self, gate_angles: Tensor, dtype: torch.dtype) -> Tensor:
         """The same as isometries (N, 2**memory, 2**readout, 2**memory): [out, r, in], the order they are stored in."""
-        one = torch.ones((), dtype=dtype, device=gate_angles.device)
-        gate_angles = self.reduced(gate_angles)
-        return self._grown(prepare(self.unitaries, self.contraction, gate_angles, dtype), len(gate_angles), one)
+        factors, _ = self.contraction.factors(self.unitaries(self.reduced(gate_angles), dtype))
+        return self.contraction.in_portions(factors, len(gate_angles))
 
-    def variants(self, base: torch.Tensor, replaced: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    def variants(self, base: Tensor, replaced: Tensor, dtype: torch.dtype) -> Tensor:
         """`isometries` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base``
-        (batch, G): a block's matrices are worked out for the variants that differ in it, and once for all others."""
-        differ = (replaced != base).any(1).to(torch.float32) @ self._gates_in_blocks.to(base.device)
-        variant, block = (differ > 0).nonzero(as_tuple=True)
-        place = (differ > 0).cumsum(0) * (differ > 0)  # (K, blocks): where a variant's matrix is, 0 if as in base
+        (batch, G): a block's unitaries are worked out for the variants that differ in it, and once for all others."""
+        differ = (replaced != base).any(1).to(torch.float32) @ self._gates_in_blocks.to(base.device) > 0
+        place = differ.cumsum(0) * differ  # (K, blocks): where a variant's unitary is, 0 if as in base
+        variant, block = differ.nonzero(as_tuple=True)
         few = torch.zeros(len(self.blocks), 1 + int(place.max()), dtype=torch.int64, device=base.device)
         few[block, place[variant, block]] = 1 + variant
         angles = self.reduced(torch.cat([base[None], replaced]))[few].transpose(1, 2)
-        matrices = self.unitaries(angles.flatten(1, 2), dtype)
-        matrices = [
-            matrix if self.blocks[b].constant else matrix.unflatten(0, angles.shape[1:3])[:, place[:, b]].flatten(0, 1)
-            for b, matrix in enumerate(matrices)
+        unitaries = [
+            unitary if block.constant else unitary.unflatten(0, angles.shape[1:3])[:, where].flatten(0, 1)
+            for block, unitary, where in zip(self.blocks, self.unitaries(angles.flatten(1, 2), dtype), place.T)
         ]
-        one = torch.ones((), dtype=dtype, device=base.device)
-        return self._grown(self.contraction.prepare(matrices, one), replaced.shape[:2].numel(), one)
-
-    def _grown(self, prepared: list[torch.Tensor], count: int, one: torch.Tensor) -> torch.Tensor:
-        """Isometries, a portion at a time."""
-        growth, portion = self.contraction, self.contraction.portion(one)
-        if count <= portion or any(m.requires_grad for m in prepared):
-            return growth(prepared, one).expand(count, *growth.shape)
-        found = torch.empty(count, *growth.shape, dtype=one.dtype, device=one.device)
-        for first in range(0, count, portion):
-            here = slice(first, first + portion)
-            growth([m[here] if len(m) > 1 else m for m in prepared], one, out=found[here])
-        return found
+        factors, _ = self.contraction.factors(unitaries)
+        return self.contraction.in_portions(factors, replaced.shape[:2].numel())
 
     @cached_property
-    def _gates_in_blocks(self) -> torch.Tensor:
+    def _gates_in_blocks(self) -> Tensor:
         """1 where an occurrence belongs to a block, (G, blocks)."""
-        found = np.zeros((len(self.occurrences), len(self.blocks)))
+        member = np.zeros((len(self.occurrences), len(self.blocks)))
         for number, block in enumerate(self.blocks):
-            found[[op.occurrence for op in block.ops if op.family is not None], number] = 1
-        return constant(found, torch.float32)
+            member[[op.occurrence for op in block.ops if op.family is not None], number] = 1
+        return constant(member, torch.float32)
+
+    def describe(self, width: int | None = None) -> StepDescription:
+        """The compiled step in numbers; as it would be with clusters on at most ``width`` qubits, if that is given."""
+        parts = self.clusters if width is None else clusters(self._fused, width)
+        return described(parts, self.unitaries, self._contraction(parts))
 
     @cached_property
     def unitaries(self) -> BlockUnitaries:
@@ -212,18 +210,18 @@ class StepProgram:
         return Contraction(parts, inputs, [[(side, q) for q in qubits] for side, qubits in groups])
 
     @property
-    def products(self) -> dict[str, int]:
+    def multiplications(self) -> dict[str, int]:
         """Complex multiplications that value and gradient take for one step of one sample, part by part.
 
         Unitaries and clusters go forward once and back twice; the isometry grows a second time on the way back;
         the memory takes two products of the isometry's size forward and three back."""
-        outer = sum(stage.own_products for stage in self.contraction.steps)
-        small = self.unitaries.products + self.contraction.products - outer
+        outer = sum(step.multiplications for step in self.contraction.steps)
+        small = self.unitaries.multiplications + self.contraction.multiplications - outer
         return {"matrices": 3 * small, "isometry": 4 * outer, "memory": 5 * self.size * 2**self.memory}
 
     def bytes(self, rows: int, dtype: torch.dtype) -> int:
         """Bytes that the isometries of ``rows`` steps take at their peak: 1 to 1.4 times what was measured."""
-        return rows * dtype.itemsize * (3 * self.size + self.unitaries.numbers + self.contraction.numbers)
+        return rows * dtype.itemsize * (3 * self.size + self.unitaries.numbers + self.contraction.factor_numbers)
 
     def evolution_bytes(self, rows: int, dtype: torch.dtype, graph: bool = False, batch: int = 1) -> int:
         """Bytes that the outcome probabilities of ``rows`` steps of ``batch`` samples take at their peak, ``graph``:
@@ -232,7 +230,7 @@ class StepProgram:
         Isometries are made a portion at a time, so that a row keeps its small matrices, its outcomes (twice, and as
         often their slopes) and, for the gradient, one memory state."""
         portion = min(rows, self.contraction.portion(torch.ones((), dtype=dtype, device="cpu")))
-        kept = self.unitaries.numbers + self.contraction.numbers + (1 + graph) * 2**self.readout
+        kept = self.unitaries.numbers + self.contraction.factor_numbers + (1 + graph) * 2**self.readout
         kept += graph * (4**self.memory + 4 * len(self.occurrences))
         isometries = 3 * portion + 2 * min(batch, portion)
         return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + isometries * self.size)

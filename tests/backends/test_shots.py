@@ -66,7 +66,7 @@ def test_histories_of_random_steps_have_the_exact_joint_distribution(step, time,
 @pytest.fixture
 def singly(monkeypatch):
     """Every shot with a state of its own, which small circuits would not take."""
-    monkeypatch.setattr(trajectories, "_shared", trajectories._singly)
+    monkeypatch.setattr(trajectories, "_by_history", trajectories._each_alone)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_histories_of_shots_on_their_own_have_the_exact_joint_distribution(step,
 @given(step_circuits(largest=2), st.integers(1, 3), st.integers(0, 2**20))
 def test_histories_of_random_steps_and_shots_on_their_own(step, time, seed):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trajectories, "_shared", trajectories._singly)
+        patch.setattr(trajectories, "_by_history", trajectories._each_alone)
         angles = random_angles(step, 1, time, seed)
         histories = drawn(step, angles, 5_000, seed)[0]
     assert chi_square(counts(step, histories), joint(step, angles[0].numpy())) > LEVEL / 15

@@ -12,7 +12,7 @@ STEP = rotation_step(4, 4)
 
 def multiply_adds() -> tuple[int, str]:
     """Complex multiply-adds of one call, value and gradient, as the program counts them, and what they are for."""
-    parts = StepProgram(STEP).products
+    parts = StepProgram(STEP).multiplications
     total = BATCH * TIME * sum(parts.values())
     named = " + ".join(f"{count} {name}" for name, count in parts.items())
     return total, f"{total} complex64 multiply-adds = {BATCH} samples * {TIME} steps * ({named})"

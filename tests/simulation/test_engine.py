@@ -12,8 +12,8 @@ from reference import random_angles, random_state, registers, step_circuits
 
 from qrnn_helpers.backends import ExactBackend
 from qrnn_helpers.circuits import reuploading_step, rotation_step, two_way_step
-from qrnn_helpers.simulation import StepProgram, channel_step, clusters, contraction, fuse, replaced_operators
-from qrnn_helpers.simulation.fusion import WAVES
+from qrnn_helpers.simulation import StepProgram, contraction, recorded_channel, replaced_operators
+from qrnn_helpers.simulation.fusion import WAVES, clusters, fuse
 from qrnn_helpers.simulation.unitaries import BlockUnitaries
 
 SEEDS = st.integers(0, 2**20)
@@ -52,14 +52,8 @@ each_circuit = pytest.mark.parametrize("step", CIRCUITS.values(), ids=CIRCUITS)
 
 def recorded(program: StepProgram, gates: torch.Tensor, rho: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities and final state with every operation recorded by torch."""
-    outcomes = []
-    for t in range(gates.shape[1]):
-        one = torch.ones((), dtype=rho.dtype)
-        prepared = program.contraction.prepare(program.unitaries(gates[:, t], rho.dtype), one)
-        rows = program.contraction(prepared, one).expand(len(gates), *program.contraction.shape)
-        outcome, rho = channel_step(rows.transpose(1, 2), rho)
-        outcomes.append(outcome)
-    return torch.stack(outcomes, 1), rho
+    kraus = program.kraus(gates.flatten(0, 1), rho.dtype)
+    return recorded_channel(kraus.unflatten(0, gates.shape[:2]), rho)
 
 
 @often
@@ -78,29 +72,31 @@ def test_blocks_multiply_to_the_step(step, seed):
 def test_every_width_of_cluster_grows_the_same(step):
     program = StepProgram(step)
     gates = program.gate_angles(random_angles(step, 3, 1, seed=1))[:, 0]
-    wanted, one = program.isometries(gates, torch.complex128), torch.ones((), dtype=torch.complex128)
+    wanted = program.isometries(gates, torch.complex128)
     for width in range(1, 7):
         parts = clusters(fuse(program.ops), width)
-        grown = program._contraction(parts)
         blocks = BlockUnitaries([block for part in parts for block in part.blocks])(gates, torch.complex128)
-        torch.testing.assert_close(grown(grown.prepare(blocks, one), one), wanted, rtol=0, atol=1e-13)
+        isometries, _ = program._contraction(parts).matrix(blocks)
+        torch.testing.assert_close(isometries, wanted, rtol=0, atol=1e-13)
 
 
 @each_circuit
 def test_factors_are_short_and_products_counted(step):
     program = StepProgram(step)
     for block in program.blocks:
-        for factor in (factor for piece in block.pieces for factor in piece if factor is not None):
+        for _, factor in block.placed_factors():
             assert len(factor.terms) == len(factor.rates) <= max(WAVES, len(factor.rates) * (len(factor.gates) == 1))
-    assert program.products["memory"] == 5 * 2 ** (program.readout + 3 * program.memory)
+    assert program.multiplications["memory"] == 5 * 2 ** (program.readout + 3 * program.memory)
 
 
-def test_stages_of_the_course_project():
+def test_steps_of_the_course_project():
     """Two clusters, and one product that makes the whole isometry: counted by hand."""
     program = StepProgram(rotation_step(4, 4))
-    assert [len(cluster.blocks) for cluster in program.clusters] == [4, 3]
-    assert program.contraction.sizes == [1, 2**8, 2**12, 2**12]
-    assert program.products["isometry"] == 4 * 2 * 2**12  # one old qubit: two columns
+    compiled = program.describe()
+    assert [cluster.blocks for cluster in compiled.clusters] == [4, 3]
+    assert compiled.sizes == (1, 2**8, 2**12)
+    assert [cluster.sizes[-1] for cluster in compiled.clusters] == [2**8, 2**6]
+    assert program.multiplications["isometry"] == 4 * 2 * 2**12  # one old qubit: two columns
 
 
 @pytest.mark.parametrize("portion", [1, 2**12, 2**20])
