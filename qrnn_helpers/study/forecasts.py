@@ -17,18 +17,18 @@ from ..dynamics import ks22_long
 from ..models import GRU, QRNN, RNN
 from ..tasks import (
     PARTS,
-    AlignedForecast,
     Fitted,
     PatchForecast,
     Predict,
-    advance,
-    aligned_forecast,
+    SliceForecast,
     climate,
     closed_loop,
+    next_field,
     nrmse_by_lead,
     patch_forecast,
     reduced_forecast,
     rollouts,
+    slice_forecast,
     spectrum,
     starts,
     valid_prediction_time,
@@ -56,10 +56,10 @@ def dynamics(part: str) -> xr.DataArray:
 
 
 @cache
-def forecast(steps: int) -> AlignedForecast:
-    """The task: twelve modes over ``steps`` samples, aligned; the same windows for every model."""
+def forecast(steps: int) -> SliceForecast:
+    """The task: twelve modes over ``steps`` samples, on a slice; the same windows for every model."""
     fields = [dynamics(part) for part in PARTS]
-    return aligned_forecast(reduced_forecast(*fields, modes=MODES, steps=steps, washout=0, windows=WINDOWS))
+    return slice_forecast(reduced_forecast(*fields, modes=MODES, steps=steps, washout=0, windows=WINDOWS))
 
 
 def lyapunov_time() -> float:
@@ -253,7 +253,7 @@ def further(model: Network, horizon: int, updates: int, rate: float, batch: int,
         return (torch.cat([model.features(x), x], dim=-1) - mean) @ white @ weights + offset
 
     options = {"horizon": horizon, "rate": rate, "updates": updates, "batch": batch, "seed": seed}
-    step, learning = partial(task.advance, predict), [*model.inner(), weights, offset]
+    step, learning = partial(task.next_modes, predict), [*model.inner(), weights, offset]
     train_in_loop(step, learning, series, steps=1, unit=torch.from_numpy(unit), **options)
     return lambda x: _in_pieces(predict, x)
 
@@ -332,7 +332,7 @@ def patch_run(
     for seed in range(seeds):
         model = patch_network(kind, seed)
         modes = KEPT if how["horizon"] > 1 else None
-        step = partial(advance, last(model), task=task, modes=modes, flux=how["flux"])
+        step = partial(next_field, last(model), task=task, modes=modes, flux=how["flux"])
         options = {"noise": how["noise"] * task.field_std, "unit": 1 / task.increment_std, "seed": seed}
         train_in_loop(
             step, list(model.parameters()), series, steps=2, horizon=how["horizon"], rate=rate, updates=updates,

@@ -5,12 +5,11 @@ from .lorenz import LorenzObserver, lorenz_observer
 from .metrics import climate, mean_interval, nrmse, nrmse_by_lead, spectrum, valid_prediction_time, vpt_summary
 from .modes import fourier_modes, reduced_forecast
 from .observers import CellObserver, in_cells, observer
-from .patches import PatchForecast, advance, patch_forecast
-from .slices import AlignedForecast, aligned_forecast
+from .patches import PatchForecast, next_field, patch_forecast
+from .slices import SliceForecast, slice_forecast
 from .windows import PARTS, Fitted, Pair, Predict, Task, check_task, score
 
 __all__ = [
-    "AlignedForecast",
     "CellObserver",
     "Fitted",
     "LorenzObserver",
@@ -18,9 +17,8 @@ __all__ = [
     "Pair",
     "PatchForecast",
     "Predict",
+    "SliceForecast",
     "Task",
-    "advance",
-    "aligned_forecast",
     "check_task",
     "climate",
     "closed_loop",
@@ -28,6 +26,7 @@ __all__ = [
     "in_cells",
     "lorenz_observer",
     "mean_interval",
+    "next_field",
     "nrmse",
     "nrmse_by_lead",
     "observer",
@@ -36,6 +35,7 @@ __all__ = [
     "rollout",
     "rollouts",
     "score",
+    "slice_forecast",
     "spectrum",
     "starts",
     "teacher_forced",

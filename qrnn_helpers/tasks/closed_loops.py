@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 import xarray as xr
 
 from ..checks import check_array, check_bytes, check_instance, check_integer, shown
-from .modes import LOST, ReducedForecast
-from .patches import OVERFLOW, Forecast, PatchForecast, advance
+from .modes import ReducedForecast
+from .patches import Forecast, PatchForecast, next_field
 from .windows import Predict, check_fields
 
 __all__ = ["closed_loop", "rollout", "rollouts", "starts", "teacher_forced"]
+
+
+LOST = 1e6
+"""A loop is given up where a value is larger than this, in training standard deviations."""
 
 
 def teacher_forced(forecast: Forecast, field: np.ndarray, task: PatchForecast) -> np.ndarray:
@@ -26,9 +31,9 @@ def teacher_forced(forecast: Forecast, field: np.ndarray, task: PatchForecast) -
     if len(field) <= task.steps:
         raise ValueError(f"field must have more than {task.steps} times, the task's steps; got shape {field.shape}")
     windows = np.lib.stride_tricks.sliding_window_view(field[:-1], task.steps, axis=0)
+    histories = (torch.from_numpy(np.moveaxis(window, -1, 0).copy())[None] for window in windows)
     with torch.no_grad():
-        starts = (torch.from_numpy(np.moveaxis(each, -1, 0).copy())[None] for each in windows)
-        return np.concatenate([advance(forecast, start, task).numpy() for start in starts])
+        return np.concatenate([next_field(forecast, history, task).numpy() for history in histories])
 
 
 def rollout(
@@ -57,7 +62,7 @@ def rollouts(
 ) -> np.ndarray:
     """`rollout` from many starts at once: history (starts, steps, x) or (starts, steps, y, x) -> (starts, count, ...).
 
-    ``flux`` as in `advance`.  A start that leaves all bounds is given up: it holds NaN from there on.
+    ``flux`` as in `next_field`.  A start that is lost (`LOST`) holds NaN from there on.
     """
     count = check_integer("count", count, minimum=1)
     check_forecast(forecast, task)
@@ -68,27 +73,8 @@ def rollouts(
     check_bytes("history", 8 * history.size * len(task.offsets), f"shape {history.shape}")
     if modes is not None:
         check_integer("modes", modes, minimum=1)
-    made, alive = np.full((len(history), count, *history.shape[2:]), np.nan), np.arange(len(history))
-    fields = torch.from_numpy(history.copy())
-    for k in range(count):
-        with torch.no_grad():
-            new = advance(forecast, fields, task, modes=modes, flux=flux)
-        kept = (new.abs() < OVERFLOW * task.field_std).flatten(1).all(dim=1)  # false for NaN, too
-        alive, fields, new = alive[kept.numpy()], fields[kept], new[kept]
-        if not len(alive):
-            break
-        made[alive, k] = new.numpy()
-        fields = torch.cat([fields[:, 1:], new[:, None]], dim=1)
-    return made
-
-
-def check_patches(task: PatchForecast) -> None:
-    check_instance("task", task, PatchForecast, "a PatchForecast")
-
-
-def check_forecast(forecast: Forecast, task: PatchForecast) -> None:
-    check_instance("forecast", forecast, Callable, "a function of windows")
-    check_patches(task)
+    step = partial(next_field, forecast, task=task, modes=modes, flux=flux)
+    return _loop(step, torch.from_numpy(history.copy()), count, LOST * task.field_std)
 
 
 def closed_loop(predict: Predict, history: np.ndarray, count: int, task: ReducedForecast) -> np.ndarray:
@@ -96,28 +82,47 @@ def closed_loop(predict: Predict, history: np.ndarray, count: int, task: Reduced
 
     ``history`` (starts, steps, *grid) are true fields, as many steps as the task's windows have; ``predict``
     maps windows x to y, such as a `Fitted`'s.  Every new sample comes from the last ``steps`` ones.  A loop
-    whose coefficients leave all bounds is given up: it holds NaN from there on.
+    that is lost (`LOST`) holds NaN from there on.
     """
     check_instance("predict", predict, Callable, "a function of windows")
     check_instance("task", task, ReducedForecast, "a ReducedForecast")
-    count, steps = check_integer("count", count, minimum=1), task.train[0].shape[1]
+    count = check_integer("count", count, minimum=1)
+    steps = task.train[0].shape[1]
     history = check_array("history", history, ndim=2 + len(task.grid))
     if history.shape[1:] != (steps, *task.grid):
         raise ValueError(f"history must have shape (starts, {steps}, *{task.grid}); got {history.shape}")
     check_bytes("count", 8 * count * len(history) * history[0, 0].size, f"{shown(count)} fields of each start")
-    x = task.x_scaling.features(task.reduce(history))
-    made = np.full((len(x), count, len(task.modes)), np.nan)
-    alive = np.arange(len(x))
+    features = torch.from_numpy(task.x_scaling.features(task.reduce(history)))
+    samples = _loop(partial(task.next_modes, predict), features, count, LOST)
+    return task.lift(task.x_scaling.values(samples))
+
+
+@torch.no_grad()
+def _loop(step: Callable[[torch.Tensor], torch.Tensor], windows: torch.Tensor, count: int, bound: float) -> np.ndarray:
+    """``count`` samples (starts, count, ...) after windows (starts, steps, ...), each fed back into the next.
+
+    A start goes on while all its values lie within the ``bound``; it holds NaN from there on.
+    """
+    samples = np.full((len(windows), count, *windows.shape[2:]), np.nan)
+    alive = np.arange(len(windows))
     for k in range(count):
-        with torch.no_grad():
-            new = task.advance(predict, torch.from_numpy(x)).numpy()
-        kept = (np.abs(new) < LOST).all(axis=-1)  # false for NaN, too
-        alive, x, new = alive[kept], x[kept], new[kept]
+        sample = step(windows)
+        within = sample.abs() < bound  # false for NaN, too
+        if not within.all():
+            kept = within.flatten(1).all(dim=1)
+            alive = alive[kept.numpy()]
+            windows = windows[kept]
+            sample = sample[kept]
         if not len(alive):
             break
-        made[alive, k] = task.x_scaling.values(new)
-        x = np.concatenate([x[:, 1:], new[:, None]], axis=1)
-    return task.lift(made)
+        samples[alive, k] = sample.numpy()
+        windows = torch.cat([windows[:, 1:], sample[:, None]], dim=1)
+    return samples
+
+
+def check_forecast(forecast: Forecast, task: PatchForecast) -> None:
+    check_instance("forecast", forecast, Callable, "a function of windows")
+    check_instance("task", task, PatchForecast, "a PatchForecast")
 
 
 def starts(fields: xr.DataArray, steps: int, ahead: int, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -126,12 +131,13 @@ def starts(fields: xr.DataArray, steps: int, ahead: int, count: int) -> tuple[np
     ``count`` starts, equally spaced in time over all trajectories of ``fields``; each has ``steps``
     samples of history and the ``ahead`` samples that follow.
     """
-    numbers = {"steps": steps, "ahead": ahead, "count": count}
-    steps, ahead, count = (check_integer(name, value, minimum=1) for name, value in numbers.items())
+    steps = check_integer("steps", steps, minimum=1)
+    ahead = check_integer("ahead", ahead, minimum=1)
+    count = check_integer("count", count, minimum=1)
     need = f"steps={shown(steps)}, ahead={shown(ahead)}"
     values = check_fields({"fields": fields}, steps + ahead, 1, need)["fields"]
     check_bytes("count", 8 * count * (steps + ahead) * values[0, 0].size, shown(count))
-    room = values.shape[1] - steps - ahead + 1
-    trajectory, time = np.divmod(np.arange(count) * (len(values) * room) // count, room)
+    places = values.shape[1] - steps - ahead + 1  # in each trajectory
+    trajectory, time = np.divmod(np.arange(count) * (len(values) * places) // count, places)
     pieces = values[trajectory[:, None], time[:, None] + np.arange(steps + ahead)]
     return pieces[:, :steps], pieces[:, steps:]

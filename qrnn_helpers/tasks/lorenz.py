@@ -53,19 +53,29 @@ def lorenz_observer(series: xr.DataArray, *, steps: int = 20, washout: int = 5, 
     washout = check_washout(washout, steps)
     stride = check_integer("stride", stride, minimum=1)
     values = _series(series, steps)
-    ends = [round(len(values) * fraction) for fraction in (TRAIN, TRAIN_AND_VALIDATION)]
-    stretches = np.split(values, ends)
     check_bytes("steps", 8 * 3 * steps * (len(values) // stride), f"steps={shown(steps)}, stride={shown(stride)}")
-    low, high = stretches[0].min(axis=0), stretches[0].max(axis=0)
-    for size in high - low:
-        check_scale("series", float(size))
-    x_scaling, y_scaling = Scaling(low[:1], (high - low)[:1]), Scaling(low[1:], (high - low)[1:])
+    stretches = np.split(values, [round(len(values) * end) for end in (TRAIN, TRAIN_AND_VALIDATION)])
+    x_scaling, y_scaling = _unit_interval(stretches[0])
     pairs = [(x_scaling.features(s[:-1, :1]), y_scaling.features(s[1:, 1:])) for s in stretches]
     windows = [tuple(_cut(part, steps, stride) for part in pair) for pair in pairs]
     return LorenzObserver(
-        *windows, name="Lorenz observer", sees="x", washout=washout, x_scaling=x_scaling, y_scaling=y_scaling,
+        *windows,
+        name="Lorenz observer",
+        sees="x",
+        washout=washout,
+        x_scaling=x_scaling,
+        y_scaling=y_scaling,
         run=tuple(_cut(part, len(part), 1) for part in pairs[-1]),
-    )  # fmt: skip
+    )
+
+
+def _unit_interval(train: np.ndarray) -> tuple[Scaling, Scaling]:
+    """What takes x, and y and z, of the training samples (time, 3) to [0, 1]."""
+    low = train.min(axis=0)
+    size = train.max(axis=0) - low
+    for each in size:
+        check_scale("series", float(each))
+    return Scaling(low[:1], size[:1]), Scaling(low[1:], size[1:])
 
 
 def _cut(values: np.ndarray, steps: int, stride: int) -> torch.Tensor:

@@ -21,15 +21,10 @@ from .windows import (
     check_scale,
     check_washout,
     check_windows,
-    draw_windows,
-    streams,
+    draw_pairs,
 )
 
 __all__ = ["ReducedForecast", "fourier_modes", "pod_modes", "reduced_forecast"]
-
-
-LOST = 1e6
-"""A closed loop is given up where a mode is larger than this, in training standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +57,16 @@ class ReducedForecast(Task):
             raise ValueError(f"coefficients must have shape (..., {len(self.modes)}); got {coefficients.shape}")
         return (coefficients @ self.modes + self.mean).reshape(*coefficients.shape[:-1], *self.grid)
 
-    def advance(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
+    def next_modes(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
         """Features (windows, modes) of the sample after windows x (windows, steps, modes), by a model of this task.
 
         In torch, so that the error of a loop can be traced back to the model.
         """
-        return self.answer(predict, x)[:, -1] * torch.from_numpy(np.asarray(self.y_scaling.unit / self.x_scaling.unit))
+        return self.answer(predict, x)[:, -1] * self.output_unit()
+
+    def output_unit(self) -> torch.Tensor:
+        """A unit of y in units of x."""
+        return torch.from_numpy(np.asarray(self.y_scaling.unit / self.x_scaling.unit))
 
     def answer(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
         """What a model says to windows x, if it has the right shape."""
@@ -93,7 +92,8 @@ def reduced_forecast(
     first ``washout`` of ``steps`` samples are neither trained on nor scored; ``windows`` counts the
     windows of the three parts.  Each part draws from its own trajectories only.
     """
-    modes, steps = check_integer("modes", modes, minimum=1), check_integer("steps", steps, minimum=1)
+    modes = check_integer("modes", modes, minimum=1)
+    steps = check_integer("steps", steps, minimum=1)
     check_one_of("basis", basis, ("fourier", "pod"))
     washout = check_washout(washout, steps)
     fields = {"train": train, "validation": validation, "test": test}
@@ -103,17 +103,22 @@ def reduced_forecast(
     check_integer("modes", modes, maximum=int(np.prod(grid)))
     counts = check_windows(windows, steps * modes)
     functions, mean = fourier_modes(grid, modes) if basis == "fourier" else pod_modes(values["train"], modes)
-    parts = [(v.reshape(*v.shape[:2], -1) - mean) @ functions.T for v in values.values()]
-    x_scaling, y_scaling = _scalings(parts[0])
-    pairs = [
-        draw_windows(x_scaling.features(a[:, :-1]), y_scaling.features(a[:, 1:]), steps, count, rng)
-        for a, count, rng in zip(parts, counts, streams(seed))
-    ]
+    coefficients = [(v.reshape(*v.shape[:2], -1) - mean) @ functions.T for v in values.values()]
+    x_scaling, y_scaling = _scalings(coefficients[0])
+    x = [x_scaling.features(a[:, :-1]) for a in coefficients]
+    y = [y_scaling.features(a[:, 1:]) for a in coefficients]
     return ReducedForecast(
-        *pairs, name=f"reduced forecast, {modes} {basis} modes", sees=f"{modes} modes", washout=washout,
-        x_scaling=x_scaling, y_scaling=y_scaling, still=partial(_same, x_scaling, y_scaling),
-        modes=functions, mean=mean, grid=grid,
-    )  # fmt: skip
+        *draw_pairs(x, y, steps, counts, seed),
+        name=f"reduced forecast, {modes} {basis} modes",
+        sees=f"{modes} modes",
+        washout=washout,
+        x_scaling=x_scaling,
+        y_scaling=y_scaling,
+        still=partial(_same, x_scaling, y_scaling),
+        modes=functions,
+        mean=mean,
+        grid=grid,
+    )
 
 
 def fourier_modes(grid: tuple[int, ...], modes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -127,14 +132,19 @@ def fourier_modes(grid: tuple[int, ...], modes: int) -> tuple[np.ndarray, np.nda
     if modes % 2:
         raise ValueError(f"modes must be even for basis 'fourier', a cosine and a sine of each wave; got {modes}")
     check_bytes("modes", 8 * modes * points, f"{modes} modes of {points} points")
-    waves = np.stack(np.meshgrid(*(np.arange(-((n - 1) // 2), (n - 1) // 2 + 1) for n in grid), indexing="ij"))
-    waves = waves.reshape(len(grid), -1).T
-    half = waves[len(waves) // 2 + 1 :]  # beyond the constant; those before it are the others' mirrors
-    first = half[np.argsort((half**2).sum(axis=1), kind="stable")[: modes // 2]]
+    first = _longest_waves(grid, modes // 2)
     places = np.indices(grid).reshape(len(grid), -1) / np.array(grid)[:, None]
     phase = 2 * np.pi * first @ places
     functions = np.stack([np.cos(phase), np.sin(phase)], axis=1).reshape(modes, points)
     return functions * np.sqrt(2 / points), np.zeros(points)
+
+
+def _longest_waves(grid: tuple[int, ...], count: int) -> np.ndarray:
+    """Indices (count, dimensions) of the longest waves, each of a pair (n, -n) once, the constant left out."""
+    lines = [np.arange(-((size - 1) // 2), (size - 1) // 2 + 1) for size in grid]
+    waves = np.stack(np.meshgrid(*lines, indexing="ij")).reshape(len(grid), -1).T
+    half = waves[len(waves) // 2 + 1 :]  # beyond the constant; those before it are the others' mirrors
+    return half[np.argsort((half**2).sum(axis=1), kind="stable")[:count]]
 
 
 def pod_modes(train: np.ndarray, modes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +19,8 @@ from .windows import (
     check_same_grid,
     check_washout,
     check_windows,
-    draw_windows,
+    draw_pairs,
     spread,
-    streams,
 )
 
 __all__ = ["CellObserver", "Observer", "in_cells", "observer"]
@@ -69,25 +69,30 @@ def observer(
     the number of points; the first ``washout`` of ``steps`` samples are neither trained on nor scored;
     ``windows`` counts the windows of the three parts.  Each part draws from its own trajectories only.
     """
-    sensors, steps = check_integer("sensors", sensors, minimum=1), check_integer("steps", steps, minimum=1)
+    sensors = check_integer("sensors", sensors, minimum=1)
+    steps = check_integer("steps", steps, minimum=1)
     washout = check_washout(washout, steps)
-    need = f"steps={shown(steps)}, sensors={shown(sensors)}"
     fields = {"train": train, "validation": validation, "test": test}
-    values = check_fields(fields, steps, sensors + 1, need)
+    values = check_fields(fields, steps, sensors + 1, f"steps={shown(steps)}, sensors={shown(sensors)}")
     check_same_grid(values)
     grid = values["train"].shape[2:]
     counts = check_windows(windows, steps * int(np.prod(grid)))
-    there = _sensors(grid, sensors)
+    is_sensor = _sensors(grid, sensors)
     scaling = Scaling(float(values["train"].mean()), spread("train", values["train"]))
-    flat = [scaling.features(v.reshape(*v.shape[:2], -1)) for v in values.values()]
-    pairs = [
-        draw_windows(v[..., there], v[..., ~there], steps, n, rng) for v, n, rng in zip(flat, counts, streams(seed))
-    ]
-    places = {"sensors": np.flatnonzero(there), "others": np.flatnonzero(~there)}
+    features = [scaling.features(v.reshape(*v.shape[:2], -1)) for v in values.values()]
+    x = [v[..., is_sensor] for v in features]
+    y = [v[..., ~is_sensor] for v in features]
     return Observer(
-        *pairs, name=f"observer, {there.sum()} sensors", sees=f"{there.sum()} sensors", washout=washout,
-        x_scaling=scaling, y_scaling=scaling, grid=grid, **{k: tuple(v.tolist()) for k, v in places.items()},
-    )  # fmt: skip
+        *draw_pairs(x, y, steps, counts, seed),
+        name=f"observer, {is_sensor.sum()} sensors",
+        sees=f"{is_sensor.sum()} sensors",
+        washout=washout,
+        x_scaling=scaling,
+        y_scaling=scaling,
+        sensors=tuple(np.flatnonzero(is_sensor).tolist()),
+        others=tuple(np.flatnonzero(~is_sensor).tolist()),
+        grid=grid,
+    )
 
 
 @dataclass(frozen=True)
@@ -107,11 +112,11 @@ class CellObserver(Task):
     def join(self, y: torch.Tensor) -> torch.Tensor:
         """Answers for all cells (views, steps, points) -> the whole task's y (windows, steps, others)."""
         check_tensor("y", y, ("views", "steps", self.train[1].shape[2]))
-        cells, windows = _cells(self.whole, 1), len(y) // len(self.whole.sensors)
-        found = y.new_empty(windows, y.shape[1], int(np.prod(self.whole.grid)))
-        for (_, cell), piece in zip(cells, y.split(windows)):
-            found[..., cell] = piece
-        return found[..., self.whole.others]
+        windows = len(y) // len(self.whole.sensors)
+        field = y.new_empty(windows, y.shape[1], int(np.prod(self.whole.grid)))
+        for cell, answers in zip(_cells(self.whole, 1), y.split(windows)):
+            field[..., cell.points] = answers
+        return field[..., self.whole.others]
 
 
 def in_cells(task: Observer, near: int | None = None) -> CellObserver:
@@ -121,43 +126,53 @@ def in_cells(task: Observer, near: int | None = None) -> CellObserver:
     all.  The field's symmetry under shifts by the distance of two sensors is built in, for every model alike.
     """
     check_instance("task", task, Observer, "an Observer")
-    side = round(len(task.sensors) ** (1 / len(task.grid)))
+    side = _side(task)
     near = side if near is None else check_integer("near", near, minimum=1, maximum=side)
     cells = _cells(task, near)
-    seen = near ** len(task.grid)
     return CellObserver(
-        *(_seen(task, cells, *getattr(task, part)) for part in PARTS), name=f"{task.name}, cell by cell",
-        sees=task.sees if near == side else f"{seen} of {task.sees}", washout=task.washout,
-        x_scaling=task.x_scaling, y_scaling=task.y_scaling, whole=task,
-    )  # fmt: skip
+        *(_views(task, cells, *getattr(task, part)) for part in PARTS),
+        name=f"{task.name}, cell by cell",
+        sees=task.sees if near == side else f"{near ** len(task.grid)} of {task.sees}",
+        washout=task.washout,
+        x_scaling=task.x_scaling,
+        y_scaling=task.y_scaling,
+        whole=task,
+    )
 
 
-Places = tuple[np.ndarray, np.ndarray]
+class Cell(NamedTuple):
+    """Places in the flattened field, in the order in which a cell's sensor sees them."""
+
+    sensors: np.ndarray
+    points: np.ndarray
 
 
-def _cells(task: Observer, near: int) -> list[Places]:
-    """For each sensor: where the sensors around its cell and its cell's other points lie, as it sees them."""
+def _side(task: Observer) -> int:
+    """Sensors along each axis."""
+    return round(len(task.sensors) ** (1 / len(task.grid)))
+
+
+def _cells(task: Observer, near: int) -> list[Cell]:
+    """For each sensor: the ``near`` sensors (along each axis) around its cell, and its cell's other points."""
     axes = range(len(task.grid))
-    is_sensor = np.zeros(task.grid, dtype=bool)
-    is_sensor.flat[list(task.sensors)] = True
-    side = round(len(task.sensors) ** (1 / len(task.grid)))
-    apart = [points // side for points in task.grid]
-    ahead = tuple((near - 1) // 2 * distance for distance in apart)  # as many sensors before the cell as beyond it
-    around = tuple(slice(0, near * distance, distance) for distance in apart)
-    cell = tuple(slice(0, distance) for distance in apart)
-    places, found = np.arange(is_sensor.size).reshape(task.grid), []
-    for corner in np.argwhere(is_sensor):
-        seen = np.roll(places, tuple(-corner), axes)
-        found.append((np.roll(seen, ahead, axes)[around].ravel(), seen[cell].ravel()[1:]))
-    return found
+    spacing = [points // _side(task) for points in task.grid]
+    before = tuple((near - 1) // 2 * distance for distance in spacing)  # as many sensors before the cell as beyond it
+    around = tuple(slice(0, near * distance, distance) for distance in spacing)
+    cell = tuple(slice(0, distance) for distance in spacing)
+    places = np.arange(np.prod(task.grid)).reshape(task.grid)
+    cells = []
+    for corner in zip(*np.unravel_index(task.sensors, task.grid)):
+        view = np.roll(places, [-index for index in corner], axes)
+        cells.append(Cell(np.roll(view, before, axes)[around].ravel(), view[cell].ravel()[1:]))
+    return cells
 
 
-def _seen(task: Observer, cells: list[Places], x: torch.Tensor, y: torch.Tensor) -> Pair:
+def _views(task: Observer, cells: list[Cell], x: torch.Tensor, y: torch.Tensor) -> Pair:
     """A part's windows from every cell's view."""
     field = x.new_empty(*x.shape[:2], int(np.prod(task.grid)))
-    field[..., task.sensors], field[..., task.others] = x, y
-    pairs = [(field[..., sensors], field[..., cell]) for sensors, cell in cells]
-    return torch.cat([pair[0] for pair in pairs]), torch.cat([pair[1] for pair in pairs])
+    field[..., task.sensors] = x
+    field[..., task.others] = y
+    return torch.cat([field[..., c.sensors] for c in cells]), torch.cat([field[..., c.points] for c in cells])
 
 
 def _sensors(grid: tuple[int, ...], sensors: int) -> np.ndarray:

@@ -6,19 +6,17 @@ from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from itertools import product
+from typing import ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_instance, check_integer, check_real, check_tensor, shown
-from .windows import PARTS, SMALLEST, Pair, Scaling, Task, check_answer, check_fields, check_windows, streams
+from ..checks import check_instance, check_integer, check_real, shown
+from .metrics import squared_indices
+from .windows import SMALLEST, Pair, Scaling, Task, check_answer, check_fields, check_windows, divides, streams
 
-__all__ = ["PatchForecast", "advance", "low_pass", "patch_forecast"]
-
-
-OVERFLOW = 1e30
-"""A closed loop is given up where a field is larger than this, in training standard deviations."""
+__all__ = ["PatchForecast", "low_pass", "next_field", "patch_forecast"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,8 @@ class PatchForecast(Task):
     dimension, pairs (dy, dx) in two.  The last step is scored.
     """
 
+    columns: ClassVar = ("neighbours", 1)
+
     offsets: tuple[int, ...] | tuple[tuple[int, int], ...]
     steps: int
     field_std: float
@@ -41,22 +41,21 @@ class PatchForecast(Task):
     scored: int | None = 1
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "steps", check_integer("steps", self.steps, minimum=1))
+        self._set("steps", check_integer("steps", self.steps, minimum=1))
         for name in ("field_std", "increment_std"):
-            scale = check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
-            if not SMALLEST < scale < 1 / SMALLEST:
-                raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
-            object.__setattr__(self, name, scale)
+            self._set(name, _check_std(name, getattr(self, name)))
         _check_offsets(self.offsets)
-        for name in PARTS:
-            _check_pair(name, getattr(self, name), self.steps, len(self.offsets))
         super().__post_init__()
-        object.__setattr__(self, "sees", self.sees or f"{len(self.offsets)} points")
-        object.__setattr__(self, "x_scaling", Scaling(0.0, self.field_std))
-        object.__setattr__(self, "y_scaling", Scaling(0.0, self.increment_std))
+        shape = tuple(self.train[0].shape)
+        if shape[1:] != (self.steps, len(self.offsets)):
+            got = f"steps={shown(self.steps)}, {len(self.offsets)} offsets"
+            raise ValueError(f"steps and offsets must be as many as train x has, of shape {shape}; got {got}")
+        self._set("sees", self.sees or f"{len(self.offsets)} points")
+        self._set("x_scaling", Scaling(0.0, self.field_std))
+        self._set("y_scaling", Scaling(0.0, self.increment_std))
         if self.still is None and self.steps > 1:
             ratio = self.field_std / self.increment_std
-            object.__setattr__(self, "still", partial(_last_increment, len(self.offsets) // 2, ratio))
+            self._set("still", partial(_last_increment, len(self.offsets) // 2, ratio))
 
     @property
     def dimensions(self) -> int:
@@ -81,7 +80,8 @@ def patch_forecast(
     apart, over ``steps`` samples; ``windows`` counts the windows of the three parts.  Each part draws
     from its own trajectories only.
     """
-    neighbours, spacing = (check_integer(k, v, 1) for k, v in {"neighbours": neighbours, "spacing": spacing}.items())
+    neighbours = check_integer("neighbours", neighbours, minimum=1)
+    spacing = check_integer("spacing", spacing, minimum=1)
     if neighbours % 2 == 0:
         raise ValueError(f"neighbours must be odd, to have a middle; got {shown(neighbours)}")
     steps = check_integer("steps", steps, minimum=1)
@@ -90,22 +90,30 @@ def patch_forecast(
     fields = {"train": train, "validation": validation, "test": test}
     values = check_fields(fields, steps + 1, 2 * reach + 1, need)
     dimensions = values["train"].ndim - 2
-    windows = check_windows(windows, steps * neighbours**dimensions)
+    counts = check_windows(windows, steps * neighbours**dimensions)
     line = range(-reach, reach + 1, spacing)
     offsets = tuple(line) if dimensions == 1 else tuple(product(line, line))
     scales = _scales(values["train"])
     pairs = [
         _windows(field, offsets, steps, count, scales, rng)
-        for field, count, rng in zip(values.values(), windows, streams(seed))
+        for field, count, rng in zip(values.values(), counts, streams(seed))
     ]
     return PatchForecast(*pairs, offsets, steps, *scales, washout=min(3, steps - 1))
+
+
+def _check_std(name: str, scale: float) -> float:
+    """A standard deviation that can be divided by."""
+    scale = check_real(name, scale, minimum=0.0, exclusive=True)
+    if not divides(scale):
+        raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
+    return scale
 
 
 def _scales(field: np.ndarray) -> tuple[float, float]:
     """Standard deviations of a field and of its increments."""
     with np.errstate(all="ignore"):
         scales = float(field.std()), float(np.diff(field, axis=1).std())
-    if not all(SMALLEST < scale < 1 / SMALLEST for scale in scales):
+    if not all(map(divides, scales)):
         words = f"standard deviations (of the field, of its increments) from {SMALLEST:g} to {1 / SMALLEST:g}"
         raise ValueError(f"train must have {words}; got {scales[0]:g}, {scales[1]:g}")
     return scales
@@ -113,26 +121,19 @@ def _scales(field: np.ndarray) -> tuple[float, float]:
 
 def _check_offsets(offsets: tuple) -> None:
     """Integers, or pairs of integers."""
-    for offset in check_instance("offsets", offsets, tuple, "a tuple of integers, or of pairs of them"):
-        pair = isinstance(offset, tuple) and len(offset) == 2 and isinstance(offsets[0], tuple)
-        for place in offset if pair else (offset,):
+    check_instance("offsets", offsets, tuple, "a tuple of integers, or of pairs of them")
+    pairs = bool(offsets) and isinstance(offsets[0], tuple)
+    for offset in offsets:
+        is_pair = pairs and isinstance(offset, tuple) and len(offset) == 2
+        for place in offset if is_pair else (offset,):
             check_integer("offsets", place)
-    if not offsets or len({isinstance(offset, tuple) for offset in offsets}) > 1:
+    if not offsets or any(isinstance(offset, tuple) != pairs for offset in offsets):
         raise ValueError(f"offsets must hold at least one place, all of one kind; got {shown(offsets)}")
 
 
-def _check_pair(name: str, pair: Pair, steps: int, neighbours: int) -> None:
-    """Tensors x and y of windows, of shapes that fit."""
-    if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
-        raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
-    shape = tuple(check_tensor(f"{name} x", pair[0], ("windows", "steps", "neighbours")).shape)
-    if shape[1:] != (steps, neighbours):
-        got = f"steps={shown(steps)}, {neighbours} offsets"
-        raise ValueError(f"steps and offsets must be as many as {name} x has, of shape {shape}; got {got}")
-    check_tensor(f"{name} y", pair[1], (len(pair[0]), steps, 1))
-
-
-def _windows(field: np.ndarray, offsets, steps: int, count: int, scales, rng: np.random.Generator) -> Pair:
+def _windows(
+    field: np.ndarray, offsets: tuple, steps: int, count: int, scales: tuple[float, float], rng: np.random.Generator
+) -> Pair:
     """Windows (count, steps, neighbours) and increments (count, steps, 1) at random places."""
     trajectories, times, *sizes = field.shape
     trajectory = rng.integers(trajectories, size=(count, 1, 1))
@@ -140,8 +141,10 @@ def _windows(field: np.ndarray, offsets, steps: int, count: int, scales, rng: np
     middle = tuple(rng.integers(points, size=(count, 1, 1)) for points in sizes)
     moves = np.array(offsets).reshape(len(offsets), -1).T
     around = tuple((place + move) % points for place, move, points in zip(middle, moves, sizes))
+    now = field[(trajectory, time, *middle)]
+    later = field[(trajectory, time + 1, *middle)]
     x = field[(trajectory, time, *around)] / scales[0]
-    y = (field[(trajectory, time + 1, *middle)] - field[(trajectory, time, *middle)]) / scales[1]
+    y = (later - now) / scales[1]
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
@@ -153,28 +156,29 @@ def _last_increment(middle: int, ratio: float, x: torch.Tensor) -> torch.Tensor:
 Forecast = Callable[[torch.Tensor], torch.Tensor]
 
 
-def advance(
+def next_field(
     forecast: Forecast, fields: torch.Tensor, task: PatchForecast, *, modes: int | None = None, flux: bool = False
 ) -> torch.Tensor:
-    """The next fields (starts, ...) from the last ``steps`` ones (starts, steps, ...), in torch: slopes go through it.
+    """The next fields (starts, ...) from the last ``steps`` ones (starts, steps, ...), in torch: gradients go through.
 
     With ``flux`` (in one dimension) the answer q of a point is what flows in between it and its left neighbour, and
-    u_i grows by q_i - q_i+1: whatever the model says, the mean of u stays.
+    u_i grows by q_i - q_i+1: whatever the model says, the mean of u stays.  ``modes`` as in `rollout`.
     """
-    sizes = fields.shape[2:]
-    x = fields.flatten(2)[:, :, _around(tuple(sizes), task.offsets)] / task.field_std
-    x = x.transpose(1, 2).flatten(0, 1)
+    sizes = tuple(fields.shape[2:])
+    patches = fields.flatten(2)[:, :, _around(sizes, task.offsets)] / task.field_std
+    x = patches.transpose(1, 2).flatten(0, 1)  # (starts * points, steps, neighbours)
     increment = check_answer("forecast", forecast(x), (len(x),), (len(x), 1)).reshape(-1, *sizes)
     if flux:
         increment = increment - torch.roll(increment, -1, dims=-1)
-    new = fields[:, -1] + task.increment_std * increment
-    return new if modes is None else low_pass(new, modes)
+    sample = fields[:, -1] + task.increment_std * increment
+    return sample if modes is None else low_pass(sample, modes)
 
 
 def low_pass(fields: torch.Tensor, modes: int) -> torch.Tensor:
     """Of fields (n, x) or (n, y, x) the waves of an index of 1 to ``modes``."""
-    axes, sizes = tuple(range(1, fields.dim())), fields.shape[1:]
-    squares = sum(np.ix_(*(np.fft.fftfreq(points, 1 / points) ** 2 for points in sizes)))[..., : sizes[-1] // 2 + 1]
+    axes = tuple(range(1, fields.dim()))
+    sizes = fields.shape[1:]
+    squares = squared_indices(sizes)[..., : sizes[-1] // 2 + 1]
     kept = torch.from_numpy((squares > 0) & (squares <= min(modes, 2**31) ** 2))
     spectrum = torch.where(kept, torch.fft.rfftn(fields, dim=axes), 0.0)
     return torch.fft.irfftn(spectrum, sizes, dim=axes)

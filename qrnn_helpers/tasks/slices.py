@@ -1,4 +1,10 @@
-"""The aligned forecast: modes in a frame that moves with one wave, and of each step what no linear step explains."""
+"""The slice forecast: modes of a field that one wave holds at its place, and what no linear step explains of each step.
+
+The method of slices: an equation that does not know where x begins gives the same answer to a moved start, moved.
+Every field is therefore moved along x until the phase of one Fourier mode is zero (the first-Fourier-mode slice, here
+of any mode), so that a model has this symmetry for certain and need not learn it from data.
+N. B. Budanur, P. Cvitanovic, R. L. Davidchack & E. Siminos, Phys. Rev. Lett. 114 (2015) 084102.
+"""
 
 from __future__ import annotations
 
@@ -10,90 +16,113 @@ import torch
 
 from ..checks import check_instance, check_integer
 from .modes import ReducedForecast
-from .windows import PARTS, Predict, Scaling, check_scale
+from .windows import PARTS, Pair, Predict, Scaling, check_scale
 
-__all__ = ["AlignedForecast", "aligned_forecast", "shifted"]
+__all__ = ["SliceForecast", "slice_forecast", "translated"]
 
 
 @dataclass(frozen=True)
-class AlignedForecast(ReducedForecast):
-    """Windows of Fourier coefficients, moved along x so that a reference wave is a pure cosine at the last step.
+class SliceForecast(ReducedForecast):
+    """Windows of Fourier coefficients, moved along x so that mode ``phase_mode`` is a pure cosine at the last step.
 
-    An equation that does not know where x begins gives the same answer to a moved start, moved.  A model that
-    only sees fields moved to one place has this symmetry for certain, and need not learn it from data.
     ``frame`` scales the moved features (each over its own standard deviation) and ``linear`` (modes + 1, modes)
     is the best linear step from them; y (windows, steps, modes) is what it leaves of the next field, in the same
     frame and in one unit for all modes, so that an error in y is an error of the field.  Only the last step counts.
-    N. B. Budanur, P. Cvitanovic, R. L. Davidchack & E. Siminos, Phys. Rev. Lett. 114 (2015) 084102.
     """
 
     _: KW_ONLY
-    wave: int
+    phase_mode: int
     frame: Scaling
     linear: np.ndarray
 
-    def align(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Windows x as a model sees them, and by which angle (windows,) they were moved."""
-        moved, angle = moved_to(x, self.wave)
+    def to_slice(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Windows x as a model sees them, and by which angle (windows,) they stood off the slice."""
+        moved, angle = _to_slice(x, self.phase_mode)
         return self.frame.features(moved), angle
 
-    def advance(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
-        seen, angle = self.align(x)
-        unit = torch.from_numpy(np.asarray(self.y_scaling.unit / self.x_scaling.unit))
-        return shifted(stepped(seen[:, -1], self.linear) + self.answer(predict, seen)[:, -1] * unit, angle)
+    def next_modes(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
+        features, angle = self.to_slice(x)
+        remainder = self.answer(predict, features)[:, -1] * self.output_unit()
+        return translated(_linear_step(features[:, -1], self.linear) + remainder, angle)
 
 
-def aligned_forecast(task: ReducedForecast, *, wave: int = 2) -> AlignedForecast:
-    """The windows of a forecast of Fourier modes in one space dimension, aligned by wave number ``wave``.
+def slice_forecast(task: ReducedForecast, *, phase_mode: int = 2) -> SliceForecast:
+    """The windows of a forecast of Fourier modes in one space dimension, on the slice of mode ``phase_mode``.
 
-    Choose a wave that never vanishes, since the frame jumps where it does: at length 22 it is the second.
-    A wave of index m leaves m places where the field may stand; all of them are in the data.
+    Choose a mode that never vanishes, since the phase jumps where it does: at length 22 it is the second.
+    A mode of index m leaves m places where the field may stand; all of them are in the data.
     """
     check_instance("task", task, ReducedForecast, "a ReducedForecast")
-    if isinstance(task, AlignedForecast) or len(task.grid) != 1 or np.any(task.mean):
-        raise ValueError(f"task must be of Fourier modes in one space dimension, not aligned yet; got {task.name!r}")
-    wave = check_integer("wave", wave, minimum=1, maximum=len(task.modes) // 2)
-    lab = Scaling(task.x_scaling.shift * 0, np.sqrt((task.x_scaling.unit.reshape(-1, 2) ** 2).mean(1)).repeat(2))
-    pairs = [_moved(getattr(task, part), task, lab, wave) for part in PARTS]
-    rows = pairs[0][0].flatten(0, 1).numpy()
-    spread = np.where(rows.std(0) > 1e-9, rows.std(0), 1.0)  # a single step has no sine of the wave
-    frame = Scaling(torch.from_numpy(rows.mean(0)), torch.from_numpy(spread))
-    linear = _best_step(frame.features(pairs[0][0][:, -1]).numpy(), pairs[0][1][:, -1].numpy())
-    seen = [frame.features(x) for x, _ in pairs]
-    left = [(y - stepped(x, linear)) * torch.from_numpy(lab.unit) for x, (_, y) in zip(seen, pairs)]
-    unit = check_scale("task", float(left[0][:, -1].square().mean().sqrt()))
-    parts = dict(zip(PARTS, [(x, y / unit) for x, y in zip(seen, left)]))
-    return AlignedForecast(
-        **parts, name=f"{task.name}, aligned", sees=task.sees, washout=task.train[0].shape[1] - 1, scored=1,
-        x_scaling=lab, y_scaling=Scaling(0.0, unit), still=partial(_same, frame, linear, lab.unit / unit),
-        modes=task.modes, mean=task.mean, grid=task.grid, wave=wave, frame=frame, linear=linear,
-    )  # fmt: skip
+    if isinstance(task, SliceForecast) or len(task.grid) != 1 or np.any(task.mean):
+        raise ValueError(f"task must be of Fourier modes in one space dimension, on no slice yet; got {task.name!r}")
+    phase_mode = check_integer("phase_mode", phase_mode, minimum=1, maximum=len(task.modes) // 2)
+
+    # Units that are the same for the cosine and the sine of a wave: moving a field turns one into the other.
+    size = np.sqrt((task.x_scaling.unit.reshape(-1, 2) ** 2).mean(1)).repeat(2)
+    isotropic = Scaling(task.x_scaling.shift * 0, size)
+    moved = [_pair_on_slice(getattr(task, part), task, isotropic, phase_mode) for part in PARTS]
+    train_x, train_y = moved[0]
+    frame = _standard(train_x)
+    linear = _best_step(frame.features(train_x[:, -1]).numpy(), train_y[:, -1].numpy())
+
+    features = [frame.features(x) for x, _ in moved]
+    remainders = [
+        (y - _linear_step(x, linear)) * torch.from_numpy(isotropic.unit) for x, (_, y) in zip(features, moved)
+    ]
+    unit = check_scale("task", float(remainders[0][:, -1].square().mean().sqrt()))
+    return SliceForecast(
+        *((x, y / unit) for x, y in zip(features, remainders)),
+        name=f"{task.name}, on the slice of mode {phase_mode}",
+        sees=task.sees,
+        washout=task.train[0].shape[1] - 1,
+        scored=1,
+        x_scaling=isotropic,
+        y_scaling=Scaling(0.0, unit),
+        still=partial(_same, frame, linear, isotropic.unit / unit),
+        modes=task.modes,
+        mean=task.mean,
+        grid=task.grid,
+        phase_mode=phase_mode,
+        frame=frame,
+        linear=linear,
+    )
 
 
-def shifted(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+def translated(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Cosine and sine coefficients (..., modes) of the field moved by ``angle`` (of the first wave) along x."""
     waves = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
-    numbers = torch.arange(1, waves.shape[-1] + 1, dtype=angle.dtype, device=angle.device)
-    turns = numbers * angle[..., None]
-    return torch.view_as_real(waves * torch.polar(torch.ones_like(turns), turns)).flatten(-2)
+    indices = torch.arange(1, waves.shape[-1] + 1, dtype=angle.dtype, device=angle.device)
+    phases = indices * angle[..., None]
+    return torch.view_as_real(waves * torch.polar(torch.ones_like(phases), phases)).flatten(-2)
 
 
-def moved_to(x: torch.Tensor, wave: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows x (windows, steps, modes) moved so that ``wave`` is a pure cosine at the last step, and the angle."""
-    angle = torch.atan2(x[:, -1, 2 * wave - 1], x[:, -1, 2 * wave - 2]) / wave
-    return shifted(x, -angle[:, None]), angle
+def _to_slice(x: torch.Tensor, mode: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows x (windows, steps, modes) moved so that ``mode`` is a pure cosine at the last step, and the angle."""
+    cosine = x[:, -1, 2 * mode - 2]
+    sine = x[:, -1, 2 * mode - 1]
+    angle = torch.atan2(sine, cosine) / mode
+    return translated(x, -angle[:, None]), angle
 
 
-def stepped(x: torch.Tensor, linear: np.ndarray) -> torch.Tensor:
+def _pair_on_slice(pair: Pair, task: ReducedForecast, isotropic: Scaling, mode: int) -> Pair:
+    """Windows x, and the samples after them, on the slice of the last x: both in isotropic units."""
+    scalings = (task.x_scaling, task.y_scaling)
+    x, y = (torch.from_numpy(isotropic.features(scaling.values(part.numpy()))) for scaling, part in zip(scalings, pair))
+    moved, angle = _to_slice(x, mode)
+    return moved, translated(y, -angle[:, None])
+
+
+def _standard(x: torch.Tensor) -> Scaling:
+    """Each mode of windows x less its mean and over its standard deviation."""
+    rows = x.flatten(0, 1).numpy()
+    std = rows.std(0)
+    std = np.where(std > 1e-9, std, 1.0)  # a single step has no sine of the phase mode
+    return Scaling(torch.from_numpy(rows.mean(0)), torch.from_numpy(std))
+
+
+def _linear_step(x: torch.Tensor, linear: np.ndarray) -> torch.Tensor:
     """The linear step of features x (..., modes)."""
     return x @ torch.from_numpy(linear[:-1]) + torch.from_numpy(linear[-1])
-
-
-def _moved(pair: tuple, task: ReducedForecast, lab: Scaling, wave: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Windows x, and the samples after them, in the frame of the last x: both in isotropic units."""
-    x, y = (torch.from_numpy(lab.features(s.values(v.numpy()))) for s, v in zip((task.x_scaling, task.y_scaling), pair))
-    moved, angle = moved_to(x, wave)
-    return moved, shifted(y, -angle[:, None])
 
 
 def _best_step(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -103,4 +132,4 @@ def _best_step(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _same(frame: Scaling, linear: np.ndarray, unit: np.ndarray, x: torch.Tensor) -> torch.Tensor:
     """Persistence: what the linear step would have to leave for nothing to move."""
-    return (frame.values(x) - stepped(x, linear)) * torch.from_numpy(unit)
+    return (frame.values(x) - _linear_step(x, linear)) * torch.from_numpy(unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +58,9 @@ class Task:
     means something.  A wrong part raises TypeError or ValueError with its name.
     """
 
+    columns: ClassVar[tuple[str | int, str | int]] = ("features", "features")
+    """What the last axes of x and y are, or their sizes."""
+
     train: Pair
     validation: Pair
     test: Pair
@@ -76,18 +80,21 @@ class Task:
             check_instance(name, getattr(self, name), Scaling, "a Scaling")
         if self.still is not None:
             check_instance("still", self.still, Callable, "a function of windows, or None")
-        sizes = [_check_pair(name, getattr(self, name)) for name in PARTS]
-        for name in PARTS:  # data are constants, whatever made them
-            object.__setattr__(self, name, tuple(part.detach().resolve_neg() for part in getattr(self, name)))
-        for name, size in zip(PARTS, sizes):
-            if size != sizes[0]:
-                words = f"(steps, features of x, features of y, dtype) {sizes[0]}, as train has"
+        sizes = {name: check_pair(name, getattr(self, name), self.columns) for name in PARTS}
+        for name, size in sizes.items():
+            if size != sizes["train"]:
+                words = f"(steps, features of x, features of y, dtype) {sizes['train']}, as train has"
                 raise ValueError(f"{name} must have {words}; got {size}")
-        steps = sizes[0][0]
-        washout = check_washout(self.washout, steps)
-        scored = steps - washout if self.scored is None else self.scored
-        object.__setattr__(self, "washout", washout)
-        object.__setattr__(self, "scored", check_integer("scored", scored, minimum=1, maximum=steps))
+        for name in PARTS:  # data are constants, whatever made them
+            self._set(name, tuple(part.detach().resolve_neg() for part in getattr(self, name)))
+        steps = sizes["train"][0]
+        self._set("washout", check_washout(self.washout, steps))
+        scored = steps - self.washout if self.scored is None else self.scored
+        self._set("scored", check_integer("scored", scored, minimum=1, maximum=steps))
+
+    def _set(self, name: str, value: object) -> None:
+        """An attribute of a frozen task, while it is made."""
+        object.__setattr__(self, name, value)
 
     @property
     def lags(self) -> int:
@@ -129,10 +136,10 @@ def score(task: Task, predict: Predict, part: str = "test") -> float:
     if not torch.isfinite(answer).all():
         raise ValueError("predict must answer finite numbers; got NaN or infinite ones")
     truth = y[:, task.lags - 1 :]
-    spread = float((truth - truth.mean((0, 1))).square().mean().sqrt())
-    if not SMALLEST < spread < 1 / SMALLEST:
-        raise ValueError(f"task must have a {part} y that varies; got a standard deviation of {spread:g}")
-    return nrmse(answer[:, task.lags - 1 :], truth, scale=spread)
+    deviation = float((truth - truth.mean((0, 1))).square().mean().sqrt())
+    if not divides(deviation):
+        raise ValueError(f"task must have a {part} y that varies; got a standard deviation of {deviation:g}")
+    return nrmse(answer[:, task.lags - 1 :], truth, scale=deviation)
 
 
 def check_answer(name: str, answer: torch.Tensor, *shapes: tuple[int, ...]) -> torch.Tensor:
@@ -196,6 +203,11 @@ def streams(seed: int) -> list[np.random.Generator]:
     return [np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(len(PARTS))]
 
 
+def draw_pairs(x: list[np.ndarray], y: list[np.ndarray], steps: int, counts: list[int], seed: int) -> list[Pair]:
+    """Windows of each part: `draw_windows` from x and y of that part."""
+    return [draw_windows(*part, steps, count, rng) for *part, count, rng in zip(x, y, counts, streams(seed))]
+
+
 def draw_windows(x: np.ndarray, y: np.ndarray, steps: int, count: int, rng: np.random.Generator) -> Pair:
     """``count`` windows at random trajectories and times of x and y, both (trajectory, time, features)."""
     trajectory = rng.integers(len(x), size=(count, 1))
@@ -203,9 +215,14 @@ def draw_windows(x: np.ndarray, y: np.ndarray, steps: int, count: int, rng: np.r
     return torch.from_numpy(x[trajectory, time]), torch.from_numpy(y[trajectory, time])
 
 
+def divides(scale: float) -> bool:
+    """Whether squares of what is divided by this scale are numbers."""
+    return SMALLEST < scale < 1 / SMALLEST
+
+
 def check_scale(name: str, scale: float) -> float:
     """A standard deviation that can be divided by."""
-    if not SMALLEST < scale < 1 / SMALLEST:
+    if not divides(scale):
         raise ValueError(f"{name} must have a standard deviation from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
     return scale
 
@@ -216,12 +233,14 @@ def spread(name: str, values: np.ndarray) -> float:
         return check_scale(name, float(values.std()))
 
 
-def _check_pair(name: str, pair: Pair) -> tuple:
+def check_pair(
+    name: str, pair: Pair, columns: tuple[str | int, str | int] = Task.columns
+) -> tuple[int, int, int, torch.dtype]:
     """Steps, the features of x and y, and the dtype of a pair of tensors that belong together."""
     if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
         raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
-    x = check_tensor(f"{name} x", pair[0], ("windows", "steps", "features"))
-    y = check_tensor(f"{name} y", pair[1], (*x.shape[:2], "features"))
+    x = check_tensor(f"{name} x", pair[0], ("windows", "steps", columns[0]))
+    y = check_tensor(f"{name} y", pair[1], (*x.shape[:2], columns[1]))
     if x.dtype != y.dtype:
         raise TypeError(f"{name} must have x and y of one dtype; got {x.dtype} and {y.dtype}")
     largest = max(float(part.detach().abs().max()) for part in pair)

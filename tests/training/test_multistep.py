@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from qrnn_helpers import ks22, patch_forecast, rollout
-from qrnn_helpers.tasks import Task, advance, rollouts
+from qrnn_helpers.tasks import Task, next_field, rollouts
 from qrnn_helpers.tasks.patches import low_pass
 from qrnn_helpers.training import ridge_readout, train_features, train_in_loop, whitening
 from qrnn_helpers.training.rollout import loop_loss
@@ -198,5 +198,5 @@ def test_low_pass_keeps_the_waves_asked_for():
 
 def test_slopes_go_through_a_step_of_the_whole_field(patches):
     fields = torch.from_numpy(ks22("test").values[:2, :2]).requires_grad_()
-    advance(some, fields, patches, modes=8, flux=True).square().sum().backward()
+    next_field(some, fields, patches, modes=8, flux=True).square().sum().backward()
     assert fields.grad.abs().sum(dim=-1).min() > 0
