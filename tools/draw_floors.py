@@ -95,7 +95,7 @@ def box(name: str) -> str:
     width = WIDTH + (3 * COLUMN if name == "study" else 0)
     return (
         f'<rect x="{x - width / 2:g}" y="{y - HEIGHT / 2:g}" width="{width}" height="{HEIGHT}" rx="5"/>'
-        f'<text x="{x:g}" y="{y + 5:g}">{name}</text>'
+        f'<text x="{x:g}" y="{y + 6:g}">{name}</text>'
     )
 
 
@@ -104,7 +104,7 @@ def ground(width: int) -> str:
     y = EDGE + (TOP + 1) * ROW - 12
     return (
         f'<rect class="ground" x="{EDGE}" y="{y}" width="{width - 2 * EDGE}" height="{HEIGHT}" rx="5"/>'
-        f'<text x="{width / 2:g}" y="{y + HEIGHT / 2 + 5:g}">{", ".join(FOR_ALL)}: for all</text>'
+        f'<text x="{width / 2:g}" y="{y + HEIGHT / 2 + 6:g}">{", ".join(FOR_ALL)}: for all</text>'
     )
 
 
@@ -121,7 +121,7 @@ def picture() -> str:
             "  rect { fill: #eef4f9; stroke: #33658a; stroke-width: 1.3; }",
             "  .ground, .page { fill: #ffffff; stroke: none; }  .ground { fill: #eeeeee; }",
             "  path { fill: none; stroke: #555555; stroke-width: 1.5; marker-end: url(#tip); }",
-            "  text { font: 16px monospace; text-anchor: middle; fill: #111111; }",
+            "  text { font: 19px monospace; text-anchor: middle; fill: #111111; }",
             "</style>",
             f'<defs><marker id="tip" {tip}><polygon points="0,0 8,4 0,8" fill="#555555"/></marker></defs>',
             f'<rect class="page" width="{width}" height="{height}"/>',

@@ -86,6 +86,8 @@ def test_versions_agree():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["version"] == PROJECT["version"]
     assert f"Version {PROJECT['version']}" in (ROOT / "book" / "how_to_cite.md").read_text()
+    sections = re.findall(r"^## \[([\w.]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert sections[:2] == ["Unreleased", PROJECT["version"]]
 
 
 def test_running_environment_is_the_pinned_one():
