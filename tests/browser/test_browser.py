@@ -144,6 +144,13 @@ def too_wide(page, width: int) -> list[str]:
     )
 
 
+def test_what_sticks_out_is_seen(browser):
+    page = new_page(browser)
+    page.set_content("<p style='width: 500px'>a long line</p>")
+    assert too_wide(page, 390) == ["the page", "P a long line"] and not too_wide(page, 1280)
+    page.context.close()
+
+
 @pytest.mark.parametrize(("word", "page"), [("washout", "notebooks/"), ("QRNN", "book/api/models.html")])
 def test_search_finds_a_word(browser, word, page):
     require_book()
