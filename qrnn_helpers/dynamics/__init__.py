@@ -1,4 +1,9 @@
-"""The chaotic systems: equations, solvers, exponents and the stored data sets."""
+"""The chaotic systems: equations, solvers, exponents and the stored data sets.
+
+A system is a file of its own: a subclass of `Flow` (of `PeriodicFlow` in `spectral` for fields on a periodic grid) that
+answers `random_starts`, `one_step` and its names; a function that calls its `trajectories` hands on the samples.
+`sample`, `lyapunov_exponents` and the stored data sets then take it as they take the others.
+"""
 
 from .datasets import (
     DATASETS,

@@ -15,9 +15,6 @@ from PIL import Image
 
 from ..checks import check_instance, check_integer, check_real, shown
 
-__all__ = ["FramePlayer", "picture", "player"]
-
-
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -26,10 +23,7 @@ def _png(frame: Figure | bytes, dpi: int, colours: int, name: str = "frames") ->
     check_integer("dpi", dpi, minimum=1, maximum=600)
     check_integer("colours", colours, minimum=2, maximum=256)
     if isinstance(frame, Figure):
-        buffer = io.BytesIO()
-        frame.savefig(buffer, format="png", dpi=dpi)
-        plt.close(frame)  # else Jupyter shows it a second time
-        frame = buffer.getvalue()
+        frame = _drawn(frame, dpi)
     if not (isinstance(frame, bytes) and frame.startswith(PNG_START)):
         raise TypeError(f"{name} must be Figures or PNG bytes; a frame is {type(frame).__name__} {shown(frame, 20)}")
     try:
@@ -39,6 +33,13 @@ def _png(frame: Figure | bytes, dpi: int, colours: int, name: str = "frames") ->
     small = io.BytesIO()
     image.save(small, format="PNG", optimize=True)
     return small.getvalue()
+
+
+def _drawn(figure: Figure, dpi: int) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi)
+    plt.close(figure)  # else Jupyter shows it a second time
+    return buffer.getvalue()
 
 
 def _data_url(png: bytes) -> str:
@@ -164,25 +165,25 @@ def player(
         A frame that is neither a figure nor a PNG.
     """
     check_instance("frames", frames, (list, tuple), "a list of figures or PNG bytes")
-    _check_texts(labels=labels, alt=[alt] if isinstance(alt, str) else alt, caption=[caption])
-    _check_texts(slider_label=[slider_label])
+    alts = [alt] if isinstance(alt, str) else alt
+    _check_texts(labels=labels, alt=alts, caption=[caption], slider_label=[slider_label])
     check_integer("max_bytes", max_bytes, minimum=1)
     pace = round(1000 * min(check_real("seconds", seconds, minimum=0.05), 1e6))
-    alts = [alt.replace("{label}", a) for a in labels] if isinstance(alt, str) else list(alt)
+    if isinstance(alt, str):
+        alts = [alt.replace("{label}", label) for label in labels]
     if not frames or not len(frames) == len(labels) == len(alts):
         raise ValueError(
             f"frames, labels and alt have lengths {len(frames)}, {len(labels)} and "
             f"{len(alts)}; allowed is one common length of at least 1"
         )
-    if not all(a.strip() for a in alts):
+    if not all(text.strip() for text in alts):
         raise ValueError("alt is empty for a frame (with {label}: its entry of labels); every picture needs a text")
     pngs = [_png(frame, dpi, colours) for frame in frames]
     urls = [_data_url(png) for png in pngs]
     if (size := sum(map(len, urls))) > max_bytes:
         raise ValueError(f"frames take {size} bytes; allowed are max_bytes={max_bytes}")
-    data = [{"src": u, "alt": a, "label": b} for u, a, b in zip(urls, alts, labels, strict=True)]
-    size_px = Image.open(io.BytesIO(pngs[0])).size
-    return FramePlayer(_page(data, size_px, caption, slider_label, pace), len(data))
+    data = [{"src": src, "alt": text, "label": label} for src, text, label in zip(urls, alts, labels)]
+    return FramePlayer(_page(data, Image.open(io.BytesIO(pngs[0])).size, caption, slider_label, pace), len(data))
 
 
 def _check_texts(**lists: Sequence[str]) -> None:

@@ -9,9 +9,6 @@ from cycler import cycler
 
 from ..checks import check_integer, shown
 
-__all__ = ["line_style", "tell", "use_house_style"]
-
-
 #: Okabe and Ito's colours (safe for colour-blind readers), ordered so that
 #: neighbours also differ in brightness; each has a line and a marker of its own.
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#CC79A7", "#E69F00")

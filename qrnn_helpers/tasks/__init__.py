@@ -1,4 +1,9 @@
-"""What is learned, and how it is scored: windows, patches, modes, observers, closed loops, metrics."""
+"""What is learned, and how it is scored: windows, patches, modes, observers, closed loops, metrics.
+
+A task is a file of its own: a function that cuts data into windows and returns a `Task`, pairs (x, y) of tensors
+(windows, steps, features) for train, validation and test, with the scalings of x and y from train alone.
+Every model, `score` and the baselines take any `Task`; a subclass adds what its own answers are good for.
+"""
 
 from .closed_loops import closed_loop, rollout, rollouts, starts, teacher_forced
 from .lorenz import LorenzObserver, lorenz_observer

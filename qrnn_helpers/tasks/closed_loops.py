@@ -14,9 +14,6 @@ from .modes import ReducedForecast
 from .patches import Forecast, PatchForecast, next_field
 from .windows import Predict, check_fields
 
-__all__ = ["closed_loop", "rollout", "rollouts", "starts", "teacher_forced"]
-
-
 LOST = 1e6
 """A loop is given up where a value is larger than this, in training standard deviations."""
 

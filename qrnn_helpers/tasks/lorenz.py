@@ -15,9 +15,6 @@ import xarray as xr
 from ..checks import check_array, check_bytes, check_instance, check_integer, check_tensor, shown
 from .windows import Pair, Scaling, Task, check_scale, check_washout
 
-__all__ = ["LorenzObserver", "lorenz_observer"]
-
-
 TRAIN, TRAIN_AND_VALIDATION = 0.55, 0.70
 """Where the stretches of time end; the last one, of 30 %, is for the test."""
 

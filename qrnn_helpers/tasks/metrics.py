@@ -13,9 +13,6 @@ from scipy.stats import wasserstein_distance
 
 from ..checks import check_array, check_instance, check_integer, check_real, shown
 
-__all__ = ["climate", "mean_interval", "nrmse", "nrmse_by_lead", "spectrum", "valid_prediction_time", "vpt_summary"]
-
-
 BLOWN_UP = 10.0
 """A rollout has blown up where it is not finite, or larger than the largest truth by this factor."""
 

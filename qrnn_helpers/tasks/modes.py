@@ -16,15 +16,12 @@ from .windows import (
     Scaling,
     Task,
     check_answer,
-    check_fields,
-    check_same_grid,
+    check_grid,
     check_scale,
     check_washout,
     check_windows,
     draw_pairs,
 )
-
-__all__ = ["ReducedForecast", "fourier_modes", "pod_modes", "reduced_forecast"]
 
 
 @dataclass(frozen=True)
@@ -97,9 +94,7 @@ def reduced_forecast(
     check_one_of("basis", basis, ("fourier", "pod"))
     washout = check_washout(washout, steps)
     fields = {"train": train, "validation": validation, "test": test}
-    values = check_fields(fields, steps + 1, 2, f"steps={shown(steps)}")
-    check_same_grid(values)
-    grid = values["train"].shape[2:]
+    values, grid = check_grid(fields, steps + 1, 2, f"steps={shown(steps)}")
     check_integer("modes", modes, maximum=int(np.prod(grid)))
     counts = check_windows(windows, steps * modes)
     functions, mean = fourier_modes(grid, modes) if basis == "fourier" else pod_modes(values["train"], modes)

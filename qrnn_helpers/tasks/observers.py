@@ -15,15 +15,12 @@ from .windows import (
     Pair,
     Scaling,
     Task,
-    check_fields,
-    check_same_grid,
+    check_grid,
     check_washout,
     check_windows,
     draw_pairs,
     spread,
 )
-
-__all__ = ["CellObserver", "Observer", "in_cells", "observer"]
 
 
 @dataclass(frozen=True)
@@ -73,9 +70,7 @@ def observer(
     steps = check_integer("steps", steps, minimum=1)
     washout = check_washout(washout, steps)
     fields = {"train": train, "validation": validation, "test": test}
-    values = check_fields(fields, steps, sensors + 1, f"steps={shown(steps)}, sensors={shown(sensors)}")
-    check_same_grid(values)
-    grid = values["train"].shape[2:]
+    values, grid = check_grid(fields, steps, sensors + 1, f"steps={shown(steps)}, sensors={shown(sensors)}")
     counts = check_windows(windows, steps * int(np.prod(grid)))
     is_sensor = _sensors(grid, sensors)
     scaling = Scaling(float(values["train"].mean()), spread("train", values["train"]))

@@ -16,8 +16,6 @@ from ..checks import check_instance, check_integer, check_real, shown
 from .metrics import squared_indices
 from .windows import SMALLEST, Pair, Scaling, Task, check_answer, check_fields, check_windows, divides, streams
 
-__all__ = ["PatchForecast", "low_pass", "next_field", "patch_forecast"]
-
 
 @dataclass(frozen=True)
 class PatchForecast(Task):

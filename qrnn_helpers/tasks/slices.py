@@ -18,8 +18,6 @@ from ..checks import check_instance, check_integer
 from .modes import ReducedForecast
 from .windows import PARTS, Pair, Predict, Scaling, check_scale
 
-__all__ = ["SliceForecast", "slice_forecast", "translated"]
-
 
 @dataclass(frozen=True)
 class SliceForecast(ReducedForecast):

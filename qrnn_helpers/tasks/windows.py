@@ -13,9 +13,6 @@ import xarray as xr
 from ..checks import check_array, check_bytes, check_instance, check_integer, check_tensor, shown
 from .metrics import nrmse
 
-__all__ = ["Fitted", "PARTS", "Scaling", "Task", "score"]
-
-
 PARTS = ("train", "validation", "test")
 
 DIMS = (("trajectory", "time", "x"), ("trajectory", "time", "y", "x"))
@@ -157,27 +154,33 @@ def check_task(task: Task) -> None:
     check_instance("task", task, Task, "a Task such as those of observer() or patch_forecast()")
 
 
-def check_fields(fields: dict[str, xr.DataArray], times: int, points: int, need: str) -> dict[str, np.ndarray]:
+Fields = dict[str, xr.DataArray]
+
+Values = dict[str, np.ndarray]
+
+
+def check_fields(fields: Fields, times: int, points: int, need: str) -> Values:
     """The values of the fields of each part, of like dims, with enough times, and points along each side."""
-    first = next(iter(fields))
+    allowed = DIMS
     for name, field in fields.items():
         check_instance(name, field, xr.DataArray, "an xarray.DataArray of dims (trajectory, time, x)")
-        allowed = DIMS if name == first else (fields[first].dims,)
         if field.dims not in allowed:
             raise ValueError(f"{name} must have dims {' or '.join(map(str, allowed))}; got {field.dims}")
         if field.sizes["time"] < times or min(field.shape[2:]) < points or not field.sizes["trajectory"]:
             words = f"{name} must have more than {shown(times - 1)} times and {shown(points)} points"
             raise ValueError(f"{words}; got {dict(field.sizes)} for {need}")
+        allowed = (field.dims,)
     return {name: check_array(name, field) for name, field in fields.items()}
 
 
-def check_same_grid(values: dict[str, np.ndarray]) -> None:
-    """Refuse parts whose fields have another number of points than those of training."""
+def check_grid(fields: Fields, times: int, points: int, need: str) -> tuple[Values, tuple[int, ...]]:
+    """`check_fields` of parts that all have the points of train, and these: the grid."""
+    values = check_fields(fields, times, points, need)
+    grid = values["train"].shape[2:]
     for name, field in values.items():
-        if field.shape[2:] != values["train"].shape[2:]:
-            raise ValueError(
-                f"{name} must have the points of train, {values['train'].shape[2:]}; got {field.shape[2:]}"
-            )
+        if field.shape[2:] != grid:
+            raise ValueError(f"{name} must have the points of train, {grid}; got {field.shape[2:]}")
+    return values, grid
 
 
 def check_washout(washout: int, steps: int) -> int:
