@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import numbers
-from types import UnionType
 from typing import Any
 
 import numpy as np
@@ -50,8 +49,8 @@ def check_real(name: str, value: object, minimum: float | None = None, exclusive
     return number
 
 
-def check_instance(name: str, value: Any, kind: type | UnionType | tuple[type, ...], allowed: str) -> Any:
-    """Return `value` itself if it is a `kind`; `allowed` says in words what may come."""
+def check_instance(name: str, value: Any, kind: Any, allowed: str) -> Any:
+    """Return `value` itself if it is a `kind`, whatever `isinstance` takes; `allowed` says in words what may come."""
     if not isinstance(value, kind):
         raise TypeError(f"{name} must be {allowed}; got {shown(value)} ({type(value).__name__})")
     return value

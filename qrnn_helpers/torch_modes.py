@@ -19,8 +19,8 @@ __all__ = ["constant", "settled"]
 def settled(device: torch.device) -> Iterator[None]:
     """Autocast and inference mode switched off, whatever the caller's; gradients are recorded as before."""
     graph = torch.is_grad_enabled()
-    casting = [kind for kind in {"cpu", device.type} if torch.amp.is_autocast_available(kind)]
-    casting = [torch.autocast(kind, enabled=False) for kind in casting if torch.is_autocast_enabled(kind)]
+    kinds = [kind for kind in {"cpu", device.type} if torch.amp.is_autocast_available(kind)]
+    casting = [torch.autocast(kind, enabled=False) for kind in kinds if torch.is_autocast_enabled(kind)]
     # Leaving inference mode starts recording, so that what was asked for comes after it.
     with torch.inference_mode(False), torch.set_grad_enabled(graph), ExitStack() as stack:
         for each in casting:
