@@ -22,49 +22,27 @@ from .fusion import Block, Factor
 
 __all__ = ["BlockUnitaries"]
 
-Kind = tuple[int, int]  # of a factor: the size of its matrix, and how many terms it has
-Piece = tuple[Factor, ...]
+Kind = tuple[int, int]
+"""Of a factor: the size d of its matrix, and how many terms C it has."""
+
+Place = list[tuple[int, Factor]]
+"""Of the blocks of one shape: their numbers, and the factor that each has at one place of the product."""
 
 
 class FactorGroup:
-    """Factors of one kind, S of them with C terms and at most L gates each.
+    """Factors of one kind, S of them, as tensors: waves go through their terms together."""
 
-    ``members``: for each place in a shape of block, in order, the numbers of the blocks and their factors there.
-    ``sizes``: how many factors each of these places has.
-    """
-
-    def __init__(self, members: list[list[tuple[int, Factor]]]):
-        numbers, factors = zip(*(pair for place in members for pair in place))
+    def __init__(self, places: list[Place], real: torch.dtype, dtype: torch.dtype, device: torch.device):
+        numbers, factors = zip(*chain.from_iterable(places))
         longest = max(1, *(len(factor.gates) for factor in factors))
-        spare = [longest - len(factor.gates) for factor in factors]
-        self.sizes = [len(place) for place in members]
-        self.owners = np.repeat(numbers, longest)
-        self.gates = np.concatenate([np.pad(np.array(f.gates, int), (0, n)) for f, n in zip(factors, spare)])
-        self.rates = np.stack([np.pad(-f.rates, ((0, 0), (0, n))) for f, n in zip(factors, spare)])  # (S, C, L)
-        self.terms = np.stack([f.terms.reshape(len(f.terms), -1).T for f in factors])  # (S, d * d, C)
-
-    @property
-    def numbers(self) -> int:
-        """Complex numbers that one row takes."""
-        return len(self.terms) * (self.terms.shape[1] + 3 * self.terms.shape[2])
-
-    def tensors(self, real: torch.dtype, dtype: torch.dtype, device: torch.device) -> GroupTensors:
-        return GroupTensors(
-            constant(self.owners, torch.int64, device),
-            constant(self.gates, torch.int64, device),
-            constant(self.rates, real, device),
-            constant(self.terms, dtype, device),
-        )
-
-
-@dataclass(eq=False)
-class GroupTensors:
-    """A `FactorGroup` as tensors of one type on one device."""
-
-    owners: Tensor
-    gates: Tensor
-    rates: Tensor
-    terms: Tensor
+        gates = [_padded(np.array(factor.gates, int), longest) for factor in factors]
+        rates = [_padded(-factor.rates, longest) for factor in factors]
+        terms = [factor.terms.reshape(len(factor.terms), -1).T for factor in factors]
+        self.sizes = [len(place) for place in places]
+        self.owners = constant(np.repeat(numbers, longest), torch.int64, device)
+        self.gates = constant(np.concatenate(gates), torch.int64, device)
+        self.rates = constant(np.stack(rates), real, device)  # (S, C, gates)
+        self.terms = constant(np.stack(terms), dtype, device)  # (S, d * d, C)
 
     def waves(self, angles: Tensor) -> Tensor:
         """exp(-i phase) for the angles of all gates (G, N), or (blocks, G, N), as (S, C, N)."""
@@ -72,41 +50,24 @@ class GroupTensors:
         phases = torch.bmm(self.rates, angles.view(len(self.rates), -1, angles.shape[-1]))
         return torch.complex(phases.cos(), phases.sin()).to(self.terms.dtype)
 
+    def sums(self, waves: Tensor) -> Iterator[Tensor]:
+        """The factors, place after place: (S', d * d, N) each."""
+        return iter(torch.bmm(self.terms, waves).split(self.sizes))
+
     def add_vjp(self, gradient: Tensor, waves: Tensor, gates_gradient: Tensor) -> None:
         """Add to the gradient along the angles (G, N) what goes through these factors, ``gradient`` (S, d * d, N)."""
         phases = -torch.bmm(self.terms.mT, gradient).mul_(waves).imag
-        along_angles = torch.bmm(self.rates.mT.to(phases.dtype), phases).flatten(0, 1)
-        gates_gradient.index_add_(0, self.gates, along_angles.to(gates_gradient.dtype))
+        angles = torch.bmm(self.rates.mT.to(phases.dtype), phases).flatten(0, 1)
+        gates_gradient.index_add_(0, self.gates, angles.to(gates_gradient.dtype))
 
 
-@dataclass(eq=False)
-class BlockGroup:
-    """Blocks whose unitaries are products of one shape: ``kinds`` of factors, (both,) or (high, low) for each piece."""
+class BlockProducts:
+    """The unitaries of the blocks of one shape and what they are products of: all (S, d, d, N)."""
 
-    kinds: list[tuple[Kind, ...]]
-    numbers: list[int]
-    pieces: list[list[Piece]]
-
-    def places(self) -> Iterator[tuple[Kind, list[tuple[int, Factor]]]]:
-        """For each place of a factor its kind, and each block's number and factor there."""
-        for k, kinds in enumerate(self.kinds):
-            for side, kind in enumerate(kinds):
-                yield kind, [(number, pieces[k][side]) for number, pieces in zip(self.numbers, self.pieces)]
-
-    def products(self, sums: dict[Kind, Iterator[Tensor]]) -> Products:
-        """Their unitaries, from the next of the sums of every kind, (S, d * d, N)."""
-        factors = [[next(sums[kind]) for kind in kinds] for kinds in self.kinds]
-        matrices = [_square(piece[0]) if len(piece) == 1 else _kron(*piece) for piece in factors]
-        return Products(factors, matrices, list(accumulate(matrices, lambda product, matrix: _times(matrix, product))))
-
-
-@dataclass(eq=False)
-class Products:
-    """The unitaries of a `BlockGroup` and what they are products of: all (S, d, d, N), factors (S, d * d, N)."""
-
-    factors: list[list[Tensor]]
-    matrices: list[Tensor]
-    partial: list[Tensor]
+    def __init__(self, pieces: list[list[Tensor]]):
+        self.pieces = pieces  # (both,) or (high, low), factors (S, d * d, N)
+        self.matrices = [_square(piece[0]) if len(piece) == 1 else _kron(*piece) for piece in pieces]
+        self.partial = list(accumulate(self.matrices, lambda product, matrix: _times(matrix, product)))
 
     def unitaries(self) -> tuple[Tensor, ...]:
         """(N, d, d) for each block."""
@@ -114,11 +75,11 @@ class Products:
 
     def vjp(self, gradients: list[Tensor | None]) -> Iterator[Tensor]:
         """Gradients along the unitaries (N, d, d) -> along the factors, place after place."""
-        for factors, gradient in zip(self.factors, self._along_matrices(self._stacked(gradients))):
-            yield from [gradient.flatten(1, 2)] if len(factors) == 1 else _kron_vjp(gradient, *factors)
+        for piece, gradient in zip(self.pieces, self._along_matrices(self._stacked(gradients))):
+            yield from [gradient.flatten(1, 2)] if len(piece) == 1 else _kron_vjp(gradient, *piece)
 
     def _stacked(self, gradients: list[Tensor | None]) -> Tensor:
-        """Gradients (N, d, d) of each block, or None for 0, as (S, d, d, N)."""
+        """Gradients of each block, None for 0, as (S, d, d, N)."""
         like = self.partial[-1][0].permute(2, 0, 1)
         whole = [torch.zeros_like(like) if gradient is None else gradient for gradient in gradients]
         return torch.stack(whole).permute(0, 2, 3, 1).contiguous()
@@ -131,17 +92,29 @@ class Products:
         return [gradient, *reversed(gradients)]
 
 
+@dataclass(eq=False)
+class Residuals:
+    """What the way back needs: the waves of each kind of factor, and the products of each shape of block."""
+
+    waves: dict[Kind, Tensor]
+    products: list[BlockProducts]
+
+
 class BlockUnitaries:
     """Compiled: gate angles (N, G) -> a list of the blocks' unitaries (N, d, d), or (1, d, d) if constant."""
 
     def __init__(self, blocks: list[Block]):
         self.blocks = blocks
-        self.groups = _block_groups(blocks)
-        places: dict[Kind, list[list[tuple[int, Factor]]]] = {}
-        for group in self.groups:
-            for kind, members in group.places():
-                places.setdefault(kind, []).append(members)
-        self.factor_groups = {kind: FactorGroup(members) for kind, members in places.items()}
+        self.varying = [block for block in blocks if not block.constant]
+        self.shapes: dict[tuple, list[int]] = {}  # kinds of factors, piece by piece, and the blocks that have them
+        for number, block in enumerate(blocks):
+            if not block.constant:
+                kinds = tuple(tuple(map(_kind, piece)) for piece in _filled(block))
+                self.shapes.setdefault(kinds, []).append(number)
+        self.places: dict[Kind, list[Place]] = {}
+        for numbers in self.shapes.values():
+            for place in zip(*(_placed(number, blocks[number]) for number in numbers)):
+                self.places.setdefault(_kind(place[0][1]), []).append(list(place))
         self._tensors: dict = {}
 
     def __call__(self, gate_angles: Tensor, dtype: torch.dtype) -> list[Tensor]:
@@ -153,23 +126,20 @@ class BlockUnitaries:
         constants, groups = self._on(dtype, gate_angles.device)
         angles = gate_angles.mT.to(self._real(dtype)).contiguous()
         waves = {kind: group.waves(angles) for kind, group in groups.items()}
-        sums = {
-            kind: iter(torch.bmm(group.terms, waves[kind]).split(self.factor_groups[kind].sizes))
-            for kind, group in groups.items()
-        }
+        sums = {kind: group.sums(waves[kind]) for kind, group in groups.items()}
+        products = [BlockProducts([[next(sums[k]) for k in kinds] for kinds in shape]) for shape in self.shapes]
         unitaries = list(constants)
-        products = [group.products(sums) for group in self.groups]
-        for group, product in zip(self.groups, products):
-            for number, unitary in zip(group.numbers, product.unitaries()):
+        for numbers, product in zip(self.shapes.values(), products):
+            for number, unitary in zip(numbers, product.unitaries()):
                 unitaries[number] = unitary
         return unitaries, Residuals(waves, products)
 
     def vjp(self, gradients: list[Tensor | None], residuals: Residuals, gate_angles: Tensor) -> Tensor:
         """Gradients along the unitaries (as complex conjugates) -> along the gate angles (N, G)."""
         parts: dict[Kind, list[Tensor]] = {kind: [] for kind in residuals.waves}
-        for group, product in zip(self.groups, residuals.products):
-            along = product.vjp([gradients[number] for number in group.numbers])
-            for kind, part in zip(chain.from_iterable(group.kinds), along):
+        for (shape, numbers), product in zip(self.shapes.items(), residuals.products):
+            along = product.vjp([gradients[number] for number in numbers])
+            for kind, part in zip(chain.from_iterable(shape), along):
                 parts[kind].append(part)
         gates_gradient = torch.zeros_like(gate_angles.T)
         for kind, waves in residuals.waves.items():
@@ -180,60 +150,55 @@ class BlockUnitaries:
     @cached_property
     def numbers(self) -> int:
         """Complex numbers that one row takes, with what `vjp` needs."""
-        sums = sum(group.numbers for group in self.factor_groups.values())
-        return sums + sum((2 * len(b.pieces) - 1) * 4 ** len(b.qubits) for b in self.blocks if not b.constant)
+        factors = sum(count * (size**2 + 3 * terms) for (size, terms), count in self._counts())
+        return factors + sum((2 * len(block.pieces) - 1) * 4 ** len(block.qubits) for block in self.varying)
 
     @cached_property
     def multiplications(self) -> int:
         """Complex multiplications for one row, without phases, sines and cosines."""
-        sums = sum(group.terms.size for group in self.factor_groups.values())
-        return sums + sum(_multiplications(block) for block in self.blocks if not block.constant)
+        sums = sum(count * size**2 * terms for (size, terms), count in self._counts())
+        return sums + sum(_multiplications(block) for block in self.varying)
+
+    def _counts(self) -> list[tuple[Kind, int]]:
+        return [(kind, sum(map(len, places))) for kind, places in self.places.items()]
 
     @cached_property
     def _periodic(self) -> bool:
-        families = {op.family for block in self.blocks for op in block.ops if op.family is not None}
+        families = {op.family for block in self.varying for op in block.ops if op.family is not None}
         return all(math.isfinite(family.unit) for family in families)
 
     def _real(self, dtype: torch.dtype) -> torch.dtype:
         """The type of phases: double where a gate has no period, so that its angle may be large."""
         return dtype.to_real() if self._periodic else torch.float64
 
-    def _on(self, dtype: torch.dtype, device: torch.device) -> tuple[list, dict[Kind, GroupTensors]]:
+    def _on(self, dtype: torch.dtype, device: torch.device) -> tuple[list, dict[Kind, FactorGroup]]:
         """Constant blocks' unitaries and groups of factors, as tensors."""
         if (dtype, device) not in self._tensors:
             constants = [constant(b.matrix[None], dtype, device) if b.constant else None for b in self.blocks]
-            groups = {k: g.tensors(self._real(dtype), dtype, device) for k, g in self.factor_groups.items()}
+            groups = {k: FactorGroup(places, self._real(dtype), dtype, device) for k, places in self.places.items()}
             self._tensors[dtype, device] = constants, groups
         return self._tensors[dtype, device]
 
 
-@dataclass(eq=False)
-class Residuals:
-    """What the way back needs: the waves of each kind of factor, and the products of each group of blocks."""
-
-    waves: dict[Kind, Tensor]
-    products: list[Products]
+def _padded(x: np.ndarray, length: int) -> np.ndarray:
+    """Zeros behind the last axis."""
+    return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, length - x.shape[-1])])
 
 
-def _block_groups(blocks: list[Block]) -> list[BlockGroup]:
-    groups: dict[tuple, BlockGroup] = {}
-    for number, block in enumerate(blocks):
-        if not block.constant:
-            pieces = [_filled(piece) for piece in block.pieces]
-            kinds = [tuple(map(_kind, piece)) for piece in pieces]
-            group = groups.setdefault(tuple(kinds), BlockGroup(kinds, [], []))
-            group.numbers.append(number)
-            group.pieces.append(pieces)
-    return list(groups.values())
+def _placed(number: int, block: Block) -> Place:
+    """A block's factors in order, each with the block's number."""
+    return [(number, factor) for piece in _filled(block) for factor in piece]
 
 
-def _filled(piece: tuple[Factor | None, ...]) -> Piece:
+def _filled(block: Block) -> list[tuple[Factor, ...]]:
     """An identity where one of two qubits has no gate, as many terms as the other has: one shape for both cases."""
-    given = piece[0] or piece[-1]
-    assert given is not None
-    idle = Factor((), np.zeros((len(given.rates), 0)), np.zeros_like(given.terms))
-    idle.terms[0] = np.eye(idle.terms.shape[1])
-    return tuple(factor or idle for factor in piece)
+    return [tuple(factor or _idle(piece[0] or piece[1]) for factor in piece) for piece in block.pieces]
+
+
+def _idle(like: Factor) -> Factor:
+    terms = np.zeros_like(like.terms)
+    terms[0] = np.eye(2)
+    return Factor((), np.zeros((len(terms), 0)), terms)
 
 
 def _kind(factor: Factor) -> Kind:
@@ -249,7 +214,7 @@ def _multiplications(block: Block) -> int:
 
 def _square(entries: Tensor) -> Tensor:
     """(S, d * d, N) -> (S, d, d, N)."""
-    size = round(entries.shape[1] ** 0.5)
+    size = math.isqrt(entries.shape[1])
     return entries.unflatten(1, (size, size))
 
 
@@ -265,16 +230,23 @@ def _times(left: Tensor, right: Tensor) -> Tensor:
 
 def _kron(high: Tensor, low: Tensor) -> Tensor:
     """Kronecker products of 2 x 2 matrices (S, 4, N), as (S, 4, 4, N)."""
-    product = _square(high)[:, :, None, :, None] * _square(low)[:, None, :, None, :]
-    return product.flatten(3, 4).flatten(1, 2)
+    return (_beside_low(high) * _beside_high(low)).flatten(3, 4).flatten(1, 2)
 
 
 def _kron_vjp(gradient: Tensor, high: Tensor, low: Tensor) -> list[Tensor]:
     """Gradients along the factors (S, 4, N) of a Kronecker product, from that along the product (S, 4, 4, N)."""
     split = gradient.unflatten(2, (2, 2)).unflatten(1, (2, 2))  # (S, high, low, high, low, N)
-    along_high = _sum_pair(_sum_pair(split * _square(low)[:, None, :, None, :], 2), 3)
-    along_low = _sum_pair(_sum_pair(split * _square(high)[:, :, None, :, None], 1), 2)
+    along_high = _sum_pair(_sum_pair(split * _beside_high(low), 2), 3)
+    along_low = _sum_pair(_sum_pair(split * _beside_low(high), 1), 2)
     return [along_high.flatten(1, 2), along_low.flatten(1, 2)]
+
+
+def _beside_low(high: Tensor) -> Tensor:
+    return _square(high)[:, :, None, :, None]
+
+
+def _beside_high(low: Tensor) -> Tensor:
+    return _square(low)[:, None, :, None, :]
 
 
 def _sum_pair(x: Tensor, dim: int) -> Tensor:
