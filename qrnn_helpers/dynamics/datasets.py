@@ -124,8 +124,7 @@ def between(snapshots: xr.DataArray, dt: float, flow: Flow) -> xr.DataArray:
     if count < 1 or abs(apart / dt - count) > 1e-9 * count:
         raise ValueError(f"dt must divide {apart:g}, the time between stored snapshots; got {dt:g}")
     given = snapshots.values.astype(float)
-    before = given[:, :-1].reshape(-1, *given.shape[2:])
-    made = _resampled(sample(flow, _resampled(before, flow.shape), 0, stride, count), given.shape[2:])
+    made = _integrated(flow, given[:, :-1], 0, stride, count)
     values = np.concatenate([made.reshape(len(given), -1, *given.shape[2:]), given[:, -1:]], axis=1)
     coords = {name: c for name, c in snapshots.coords.items() if "time" not in c.dims}
     coords["time"] = np.arange(values.shape[1]) * dt
@@ -140,10 +139,16 @@ def largest_residual(name: str, fields: xr.DataArray) -> float:
     """
     flow = DATASETS[name].flow()
     values = fields.values.astype(float)
-    before = values[:, :-1].reshape(-1, *values.shape[2:])
     stride = whole_multiple("dt", fields.attrs["dt"], flow.step)
-    made = _resampled(sample(flow, _resampled(before, flow.shape), stride, 1, 1), values.shape[2:])[:, 0]
-    return float(np.abs(made - values[:, 1:].reshape(before.shape)).max())
+    made = _integrated(flow, values[:, :-1], stride, 1, 1)[:, 0]
+    return float(np.abs(made - values[:, 1:].reshape(made.shape)).max())
+
+
+def _integrated(flow: Flow, samples: np.ndarray, skip: int, stride: int, steps: int) -> np.ndarray:
+    """What the flow makes of each of the samples (trajectory, time, ...): `sample`, (trajectory * time, steps, ...)."""
+    grid = samples.shape[2:]
+    starts = _resampled(samples.reshape(-1, *grid), flow.shape)
+    return _resampled(sample(flow, starts, skip, stride, steps), grid)
 
 
 def _snapshots_ks2d22() -> xr.DataArray:

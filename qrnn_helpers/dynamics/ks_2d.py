@@ -122,17 +122,24 @@ class KS2D(PeriodicFlow):
 
         Neither their number nor their values depend on `points`: a finer grid sees the same field.
         """
-        nx, ny = self.indices
-        most = max(2, (self.length / (2 * np.pi)) ** 2)
-        # By their indices, not by their places in the grid's spectrum: half of all waves, 0 left out.
-        waves = sorted((x, y) for x in nx.ravel() for y in ny.ravel() if (x, y) > (0, 0) and x**2 + y**2 <= most)
-        columns, rows = np.array(waves).T
+        waves = self._growing_waves()
+        columns, rows = waves.T
         size = np.where(columns == 0, 2, 1) * self.points**2 / np.sqrt(4 * len(waves))
         spectra = np.zeros((trajectories, *self.kept.shape), complex)
         for spectrum, stream in zip(spectra, np.random.SeedSequence(seed).spawn(trajectories)):
             cosines, sines = np.random.default_rng(stream).standard_normal((2, len(waves)))
             spectrum[rows, columns] = size * (cosines - 1j * sines)
         return self.decode(symmetrised(spectra))
+
+    def _growing_waves(self) -> np.ndarray:
+        """(nx, ny) of half of the waves that grow, (waves, 2).
+
+        They stand in the order of their indices, not of their places in the grid's spectrum.
+        """
+        nx, ny = self.indices
+        most = max(2, (self.length / (2 * np.pi)) ** 2)
+        half = [(x, y) for x in nx.ravel() for y in ny.ravel() if (x, y) > (0, 0)]
+        return np.array(sorted(wave for wave in half if wave[0] ** 2 + wave[1] ** 2 <= most))
 
     def encode(self, pack: np.ndarray) -> np.ndarray:
         return scipy.fft.rfft2(pack)

@@ -10,6 +10,8 @@ dimension: J. L. Kaplan and J. A. Yorke, Lecture Notes in Mathematics 730 (1979)
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
@@ -75,16 +77,39 @@ def lyapunov_exponents(
     settle = check_real("settle", settle, minimum=0)
     interval = check_real("interval", interval, minimum=0, exclusive=True)
     stride = whole_multiple("interval", interval, system.step)
-    rounds = [steps_to_skip(settle, stride * system.step), max(1, steps_to_skip(time, stride * system.step))]
-    skip = steps_to_skip(transient, system.step)
+    schedule = Schedule(
+        skip=steps_to_skip(transient, system.step),
+        stride=stride,
+        settling=steps_to_skip(settle, stride * system.step),
+        counted=max(1, steps_to_skip(time, stride * system.step)),
+    )
     size = trajectories * (1 + count) * int(np.prod(system.shape))
     check_memory(8 * size * 20, f"trajectories={shown(trajectories)} and {count=}")
     words = f"{transient=:g}, {settle=:g}, {time=:g} and {interval=:g} with step={system.step:g}"
-    check_work(skip + sum(rounds) * stride, size, words)
+    check_work(schedule.skip + schedule.rounds * stride, size, words)
     seed = plain_seed(seed)
-    rates = _rates(system, count, trajectories, skip, stride, rounds, seed, progress)
+    rates = _rates(system, count, trajectories, schedule, seed, progress)
+    facts = {"system": repr(system), "subspace": system.subspace, "step": system.step}
     recipe = {"count": count, "trajectories": trajectories, "time": time, "transient": transient, "settle": settle}
-    return _labelled(system, rates, recipe | {"interval": interval, "seed": seed})
+    recipe |= {"interval": interval, "seed": seed}
+    return as_dataset(rates, facts | recipe | {"version": package_version()})
+
+
+class Schedule(NamedTuple):
+    """Steps of the integrator, and rounds between orthogonalisations."""
+
+    skip: int
+    """Steps before there are vectors."""
+    stride: int
+    """Steps in a round."""
+    settling: int
+    """Rounds before growth counts."""
+    counted: int
+    """Rounds whose growth counts."""
+
+    @property
+    def rounds(self) -> int:
+        return self.settling + self.counted
 
 
 @np.errstate(all="ignore")
@@ -120,20 +145,20 @@ def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
     return dimension, float(np.sqrt(n - 1) * np.std(without_one))
 
 
-def _rates(system, count, trajectories, skip, stride, rounds, seed, progress) -> np.ndarray:
+def _rates(system: Flow, count: int, trajectories: int, schedule: Schedule, seed: int, progress: bool) -> np.ndarray:
     """Growth rates (trajectory, count), group by group of trajectories."""
-    states = system.states(trajectories, skip, seed)
+    states = system.states(trajectories, schedule.skip, seed)
     vectors = _random_vectors(system, count, trajectories, seed)
     parts = list(groups(system, trajectories, count))
     growth = np.zeros((trajectories, count))
-    with tqdm(total=len(parts) * sum(rounds), disable=not progress, desc=str(system)) as bar:
+    with tqdm(total=len(parts) * schedule.rounds, disable=not progress, desc=str(system)) as bar:
         for part in parts:
             u, w = states[part], vectors[part]
-            for i in range(-rounds[0], rounds[1]):
-                u, w, logarithms = _round(system, u, w, stride)
-                growth[part] += logarithms * (i >= 0)
+            for i in range(schedule.rounds):
+                u, w, logarithms = _round(system, u, w, schedule.stride)
+                growth[part] += logarithms * (i >= schedule.settling)
                 bar.update()
-    return growth / (rounds[1] * stride * system.step)
+    return growth / (schedule.counted * schedule.stride * system.step)
 
 
 def _round(system: Flow, states: np.ndarray, vectors: np.ndarray, stride: int) -> tuple[np.ndarray, ...]:
@@ -169,15 +194,13 @@ def _dimension(exponents: np.ndarray) -> float:
     return k + float(sums[k - 1] / -falling[k]) if k else 0.0
 
 
-def _labelled(system: Flow, rates: np.ndarray, recipe: dict) -> xr.Dataset:
-    facts = {"system": repr(system), "subspace": system.subspace, "step": system.step}
-    return as_dataset(rates, facts | recipe | {"version": package_version()})
-
-
 def as_dataset(rates: np.ndarray, attrs: dict) -> xr.Dataset:
     """Rates (trajectory, index) with their mean and its standard error."""
     error = rates.std(axis=0, ddof=1) / np.sqrt(len(rates))
-    columns = {"exponents": ("index", rates.mean(axis=0)), "standard_errors": ("index", error)}
-    columns["rates"] = (("trajectory", "index"), rates)
+    columns = {
+        "exponents": ("index", rates.mean(axis=0)),
+        "standard_errors": ("index", error),
+        "rates": (("trajectory", "index"), rates),
+    }
     coords = {"index": np.arange(1, rates.shape[1] + 1), "trajectory": np.arange(len(rates))}
     return xr.Dataset(columns, coords, attrs)

@@ -68,22 +68,16 @@ def slice_forecast(task: ReducedForecast, *, phase_mode: int = 2) -> SliceForeca
         (y - _linear_step(x, linear)) * torch.from_numpy(isotropic.unit) for x, (_, y) in zip(features, moved)
     ]
     unit = check_scale("task", float(remainders[0][:, -1].square().mean().sqrt()))
-    return SliceForecast(
-        *((x, y / unit) for x, y in zip(features, remainders)),
-        name=f"{task.name}, on the slice of mode {phase_mode}",
-        sees=task.sees,
-        washout=task.train[0].shape[1] - 1,
-        scored=1,
-        x_scaling=isotropic,
-        y_scaling=Scaling(0.0, unit),
-        still=partial(_same, frame, linear, isotropic.unit / unit),
-        modes=task.modes,
-        mean=task.mean,
-        grid=task.grid,
-        phase_mode=phase_mode,
-        frame=frame,
-        linear=linear,
-    )
+    changes = {
+        "name": f"{task.name}, on the slice of mode {phase_mode}",
+        "washout": task.train[0].shape[1] - 1,
+        "scored": 1,
+        "x_scaling": isotropic,
+        "y_scaling": Scaling(0.0, unit),
+        "still": partial(_same, frame, linear, isotropic.unit / unit),
+    }
+    pairs = {part: (x, y / unit) for part, x, y in zip(PARTS, features, remainders)}
+    return SliceForecast(**(vars(task) | pairs | changes), phase_mode=phase_mode, frame=frame, linear=linear)
 
 
 def translated(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
