@@ -45,6 +45,8 @@ class CostLedger:
     threads book past it.  ``total()`` adds everything up.  A copy of a ledger stands outside all scopes.
     """
 
+    seconds: float
+
     def __init__(self) -> None:
         self.scopes: dict[str, CostLedger] = {}
         self._blocks = 0  # in which it is an open scope, in all threads
@@ -53,8 +55,9 @@ class CostLedger:
     def reset(self) -> None:
         """Set every figure to zero and forget all scopes; open ones stay open, themselves at zero."""
         with BOOKING:
-            self.circuits, self.shots, self.jobs, self.seconds = 0, 0, 0, 0.0
-            self._depth, self._two_qubit_gates = 0, 0
+            self.circuits = self.shots = self.jobs = 0
+            self.seconds = 0.0
+            self._depth = self._two_qubit_gates = 0
             self._unread: list[Ran] = []
             self.scopes = {name: scope for name, scope in self.scopes.items() if scope._blocks}
             for scope in self.scopes.values():
@@ -64,9 +67,12 @@ class CostLedger:
         """Book one run; ``ran`` is asked for its ``figures()`` when someone reads them."""
         if (inner := self.innermost()) is not self:
             return inner.record(circuits, shots, jobs, seconds, ran)
-        counts = {"circuits": circuits, "shots": shots, "jobs": jobs}
-        spent = {name: check_integer(name, value, minimum=0) for name, value in counts.items()}
-        spent["seconds"] = check_real("seconds", seconds, minimum=0.0)
+        spent = {
+            "circuits": check_integer("circuits", circuits, minimum=0),
+            "shots": check_integer("shots", shots, minimum=0),
+            "jobs": check_integer("jobs", jobs, minimum=0),
+            "seconds": check_real("seconds", seconds, minimum=0.0),
+        }
         if ran is not None and not callable(getattr(ran, "figures", None)):
             raise TypeError(f"ran must have a method figures() or be None; got {shown(ran)} ({type(ran).__name__})")
         with BOOKING:
@@ -92,9 +98,12 @@ class CostLedger:
             depth, two_qubit_gates = ran.figures()
             with BOOKING:
                 if ran in self._unread:  # not reset meanwhile
-                    self._depth = max(self._depth, depth)
-                    self._two_qubit_gates = max(self._two_qubit_gates, two_qubit_gates)
+                    self._deepen(depth, two_qubit_gates)
                     self._unread.remove(ran)  # only now: what could not be read is asked again
+
+    def _deepen(self, depth: int, two_qubit_gates: int) -> None:
+        self._depth = max(self._depth, depth)
+        self._two_qubit_gates = max(self._two_qubit_gates, two_qubit_gates)
 
     def innermost(self) -> CostLedger:
         """Where a run of this thread or task is booked: the innermost open scope, or the ledger itself."""
@@ -125,8 +134,7 @@ class CostLedger:
         total = CostLedger()
         for part in (self, *(scope.total() for scope in list(self.scopes.values()))):
             total.record(part.circuits, part.shots, part.jobs, part.seconds)
-            total._depth = max(total._depth, part._depth)
-            total._two_qubit_gates = max(total._two_qubit_gates, part._two_qubit_gates)
+            total._deepen(part._depth, part._two_qubit_gates)
             total._unread += [ran for ran in part._unread if ran not in total._unread]
         return total
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..checks import check_bytes, check_one_of, check_tensor
 from ..simulation import HeisenbergPicture, StepProgram, along, evolve, ground, kraus_operators, replaced_operators
-from .base import Backend
+from .base import Answer, Backend, Variants
 
 __all__ = ["ExactBackend", "check_state"]
 
@@ -30,62 +31,86 @@ class ExactBackend(Backend):
     def __repr__(self) -> str:
         return f"ExactBackend(dtype={self.dtype})"
 
-    def run(self, program, gate_angles, state=None):
+    def run(self, program: StepProgram, gate_angles: Tensor, state: Tensor | None = None) -> Answer:
+        check_memory(program, gate_angles, self.dtype)
         batch, time_steps, _ = gate_angles.shape
-        check_room(program, gate_angles, self.dtype)
         # From |0...0> one column of an isometry will do; in a longer run its own way there costs more than it saves.
         if state is None and time_steps == 1:
-            growth, rho = (
-                program.ground_contraction,
-                torch.ones(batch, 1, 1, dtype=self.dtype, device=gate_angles.device),
-            )
+            contraction = program.ground_contraction
+            start = torch.ones(batch, 1, 1, dtype=self.dtype, device=gate_angles.device)
         else:
-            growth, rho = program.contraction, self._start(program, gate_angles, state)
-        probabilities, rho = evolve(program.unitaries, growth, program.reduced(gate_angles), rho)
+            contraction = program.contraction
+            start = self._start(program, gate_angles, state)
+        probabilities, rho = evolve(program.unitaries, contraction, program.reduced(gate_angles), start)
         if not program.occurrences:  # slopes of 0 along the angles, as from every estimator
             nothing = gate_angles.sum((1, 2))[:, None, None]
-            probabilities, rho = probabilities + nothing, rho + nothing.to(self.dtype)
+            return (probabilities + nothing).to(gate_angles.dtype), rho + nothing.to(self.dtype)
         return probabilities.to(gate_angles.dtype), rho
 
-    def variants(self, program, gate_angles, weights, state=None, *, causal=False):
+    def variants(
+        self,
+        program: StepProgram,
+        gate_angles: Tensor,
+        weights: Tensor,
+        state: Tensor | None = None,
+        *,
+        causal: bool = False,
+    ) -> Variants:
         kraus = kraus_operators(program, gate_angles, self.dtype)
-        ends = HeisenbergPicture(kraus, weights, self._start(program, gate_angles, state), causal)
+        picture = HeisenbergPicture(kraus, weights, self._start(program, gate_angles, state), causal)
 
-        def at(step: int | range, replaced: torch.Tensor) -> torch.Tensor:
-            base = along(gate_angles, step) if isinstance(step, range) else gate_angles[:, step]
-            own = replaced_operators(program, replaced, self.dtype, base)
-            return ends.moments(step, own)[0].to(gate_angles.dtype)
+        def at(step: int | range, replaced: Tensor) -> Tensor:
+            mean, _ = replaced_moments(picture, program, gate_angles, as_range(step), replaced, self.dtype)
+            return mean.to(gate_angles.dtype)
 
         return at
 
-    def _start(self, program: StepProgram, gate_angles: torch.Tensor, state: torch.Tensor | None) -> torch.Tensor:
+    def _start(self, program: StepProgram, gate_angles: Tensor, state: Tensor | None) -> Tensor:
         """The given state, or |0...0><0...0|, for every sample."""
         if state is not None:
             return check_state("state", state, gate_angles.shape[0], 2**program.memory).to(self.dtype)
         return ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
 
 
-def check_state(name: str, state: torch.Tensor, batch: int, size: int) -> torch.Tensor:
+def as_range(step: int | range) -> range:
+    return step if isinstance(step, range) else range(step, step + 1)
+
+
+def replaced_moments(
+    picture: HeisenbergPicture,
+    program: StepProgram,
+    gate_angles: Tensor,
+    steps: range,
+    replaced: Tensor,
+    dtype: torch.dtype,
+) -> tuple[Tensor, Tensor | None]:
+    """Moments of the weighted readouts of circuits with one of the steps' gate angles replaced, (K, S * batch)."""
+    kraus = replaced_operators(program, replaced, dtype, along(gate_angles, steps))
+    return picture.moments(steps, kraus)
+
+
+def check_state(name: str, state: Tensor, batch: int, size: int) -> Tensor:
     """Return ``state`` itself if it is a batch of density matrices (batch, size, size), up to STATE_TOLERANCE."""
     rho = check_tensor(name, state, (batch, size, size), complex_too=True).detach().to(torch.complex128)
     traces = rho.diagonal(dim1=-2, dim2=-1).sum(-1)
-    found = {
+    deviations = {
         "a part that is not Hermitian, of size": (rho - rho.mH).abs().max(),
         "a trace that differs from 1 by": (traces - 1).abs().max(),
         "an eigenvalue below zero by": -torch.linalg.eigvalsh(rho).min(),
     }
-    for words, size in found.items():
-        if size > STATE_TOLERANCE:
+    for words, deviation in deviations.items():
+        if deviation > STATE_TOLERANCE:
             raise ValueError(
                 f"{name} must hold density matrices (Hermitian, trace 1, no negative eigenvalue, within "
-                f"{STATE_TOLERANCE}); got {words} {float(size):.3g}"
+                f"{STATE_TOLERANCE}); got {words} {float(deviation):.3g}"
             )
     return state
 
 
-def check_room(program: StepProgram, gate_angles: torch.Tensor, dtype: torch.dtype) -> None:
+def check_memory(program: StepProgram, gate_angles: Tensor, dtype: torch.dtype) -> None:
     """Refuse circuits whose value and gradient would need more than the memory limit."""
+    batch, time_steps, _ = gate_angles.shape
     graph = torch.is_grad_enabled() and gate_angles.requires_grad
-    what = f"shape ({gate_angles.shape[0]}, {gate_angles.shape[1]}, ...) on {program.memory} + {program.readout} qubits"
-    needed = program.evolution_bytes(gate_angles.shape[:2].numel(), dtype, graph, len(gate_angles))
+    needed = program.evolution_bytes(batch * time_steps, dtype, graph, batch)
+    what = f"shape ({batch}, {time_steps}, ...) on {program.memory} + {program.readout} qubits"
     check_bytes("angles", needed, what + " with what the gradient needs" * graph)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ..checks import shown
 from ..simulation import StepProgram
-from .base import Backend, each_step, figures
+from .base import Answer, Backend, Variants, one_step_at_a_time, with_step
 from .cost import CostLedger
+from .transpiled import depth_and_two_qubit_gates, figures_if_known
 
 __all__ = ["Executor"]
 
@@ -33,7 +34,7 @@ class Ran(NamedTuple):
 
     def figures(self) -> tuple[int, int]:
         """Depth and number of two-qubit gates, as transpiled."""
-        return self.known or figures(self.backend.device_circuit(self.program, self.time_steps))
+        return self.known or depth_and_two_qubit_gates(self.backend.device_circuit(self.program, self.time_steps))
 
 
 class Executor:
@@ -45,119 +46,126 @@ class Executor:
     ledger shows what has run, and the call can be repeated from its start.
     """
 
-    def __init__(self, program: StepProgram, backend: Backend, cost: CostLedger, state: torch.Tensor | None):
-        self.program, self.backend, self.cost, self.state = program, backend, cost, state
+    def __init__(self, program: StepProgram, backend: Backend, cost: CostLedger, state: Tensor | None):
+        self.program = program
+        self.backend = backend
+        self.cost = cost
+        self.state = state
         # torch runs the backward pass of a GPU in a thread of its own, which knows no scope.
-        self.thread, self.innermost = threading.get_ident(), cost.innermost()
+        self.thread = threading.get_ident()
+        self.innermost = cost.innermost()
 
-    def forward(self, angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, angles: Tensor) -> Answer:
         """Angles (batch, time, P) -> probabilities (batch, time, R) and the final memory state."""
-        rows = self.program.gate_angles(angles)
-        probabilities, states = zip(*self._portions(rows, self.backend.max_circuits or len(rows)))
+        probabilities, states = zip(*self._answers(self.program.gate_angles(angles)))
         return torch.cat(probabilities), None if states[0] is None else torch.cat(states)
 
-    def run(self, angles: torch.Tensor) -> torch.Tensor:
+    def run(self, angles: Tensor) -> Tensor:
         """Angles (..., batch, time, P) -> probabilities (..., batch, time, R)."""
         return self.run_gates(self.program.gate_angles(angles))
 
-    def run_gates(self, gate_angles: torch.Tensor) -> torch.Tensor:
+    def run_gates(self, gate_angles: Tensor) -> Tensor:
         """The same from the angle of every gate, (..., batch, time, G)."""
-        rows, batch = gate_angles.flatten(0, -3), gate_angles.shape[-3]
-        size = self.backend.max_circuits or batch * self._variants(gate_angles)
-        probabilities = torch.cat([part for part, _ in self._portions(rows, size)])
+        probabilities = torch.cat([part for part, _ in self._answers(gate_angles)])
         return probabilities.reshape(*gate_angles.shape[:-1], -1)
 
-    def of_samples(self, samples: torch.Tensor) -> Executor:
+    def of_samples(self, samples: Tensor) -> Executor:
         """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
-        return self.from_state(None if self.state is None else self.state[samples])
+        return self.from_state(self._state_of(samples))
 
-    def from_state(self, state: torch.Tensor | None) -> Executor:
+    def from_state(self, state: Tensor | None) -> Executor:
         """The same from another memory state."""
         twin = copy.copy(self)
         twin.state = state
         return twin
 
-    def values(self, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def values(self, gate_angles: Tensor, weights: Tensor) -> Tensor:
         """Weighted readouts (..., batch, time) of gate angles (..., batch, time, G); weights (batch, time, R)."""
-        rows, batch = gate_angles.flatten(0, -3), gate_angles.shape[-3]
-        size = self.backend.max_circuits or batch * self._variants(gate_angles)
-        states = self.state
         parts = []
-        for first in range(0, len(rows), size):
-            part = rows[first : first + size]
-            place = torch.arange(first, first + len(part), dtype=torch.int64, device=rows.device) % batch
-            state = None if states is None else states[place]
+        for circuits, samples in self._portions(gate_angles):
             start = time.perf_counter()
-            parts.append(self.backend.values(self.program, part, weights[place], state))
-            self._record(*part.shape[:2], start)
+            state = self._state_of(samples)
+            parts.append(self.backend.values(self.program, circuits, weights[samples], state))
+            self._bill(len(circuits), circuits.shape[1], start)
         return torch.cat(parts).reshape(gate_angles.shape[:-1])
 
-    def variants(
-        self, gate_angles: torch.Tensor, weights: torch.Tensor, causal: bool
-    ) -> Callable[[range, torch.Tensor], torch.Tensor]:
+    def variants(self, gate_angles: Tensor, weights: Tensor, causal: bool) -> Variants:
         """A function (steps, replaced) -> weighted readouts (K, S * batch), summed over time (``causal``: from that
         step on), of circuits with the gate angles of one of the S steps replaced by (K, S * batch, G)."""
         if self.backend.max_circuits:  # nothing to share between variants: plain circuits, every job full
-            return each_step(partial(self._plain_variants, gate_angles, weights, causal))
+            return self._plain_variants(gate_angles, weights, causal)
         at = self.backend.variants(self.program, gate_angles, weights, self.state, causal=causal)
-        return partial(self._billed_variants, at, gate_angles)
 
-    def _plain_variants(self, gate_angles, weights, causal, step, replaced) -> torch.Tensor:
-        rows, first = gate_angles.repeat(len(replaced), 1, 1, 1), step if causal else 0
-        rows[:, :, step] = replaced
-        return self.values(rows, weights)[..., first:].sum(-1)
+        def billed(steps: int | range, replaced: Tensor) -> Tensor:
+            parts = []
+            for part in replaced.split(self._copies_that_fit(gate_angles)):
+                start = time.perf_counter()
+                parts.append(at(steps, part))
+                jobs = len(steps) if isinstance(steps, range) else 1
+                self._bill(part.shape[:-1].numel(), gate_angles.shape[1], start, jobs)
+            return torch.cat(parts)
 
-    def _billed_variants(self, at, gate_angles, steps, replaced) -> torch.Tensor:
-        parts = []
-        for part in replaced.split(self._variants(gate_angles)):
-            start = time.perf_counter()
-            parts.append(at(steps, part))
-            self._record(part.shape[:-1].numel(), gate_angles.shape[1], start, jobs=len(steps))
-        return torch.cat(parts)
+        return billed
 
-    def spans(self, gate_angles: torch.Tensor, variants: int) -> Iterator[range]:
+    def _plain_variants(self, gate_angles: Tensor, weights: Tensor, causal: bool) -> Variants:
+        @one_step_at_a_time
+        def at(step: int, replaced: Tensor) -> Tensor:
+            values = self.values(with_step(gate_angles, step, replaced), weights)
+            return values[..., step if causal else 0 :].sum(-1)
+
+        return at
+
+    def spans(self, gate_angles: Tensor, variants: int) -> Iterator[range]:
         """Ranges of steps whose variants, so many for each step, are run together: where isometries are small, calls
         take longer than the work.  (A portion of isometries at two numbers for one: measured to be about the best.)"""
         batch, time_steps = gate_angles.shape[:2]
-        fit = self.program.contraction.portion(gate_angles) // max(1, batch * variants)
-        together = max(1, min(fit, self._variants(gate_angles) // max(1, variants)))
+        in_portion = self.program.contraction.portion(gate_angles) // max(1, batch * variants)
+        in_chunk = self._copies_that_fit(gate_angles) // max(1, variants)
+        together = max(1, min(in_portion, in_chunk))
         for first in range(0, time_steps, together):
             yield range(first, min(first + together, time_steps))
 
-    def _variants(self, gate_angles: torch.Tensor) -> int:
-        """How many variants of the batch fit CHUNK_BYTES of Kraus operators."""
+    def _copies_that_fit(self, gate_angles: Tensor) -> int:
+        """How many copies of the batch fit CHUNK_BYTES of Kraus operators."""
         batch, time_steps = gate_angles.shape[-3:-1]
         kraus = 16 * batch * time_steps * 2 ** (self.program.readout + 2 * self.program.memory)
         return max(1, CHUNK_BYTES // kraus)
 
-    def _portions(self, rows: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-        """Run circuits (N, time, G), variant by variant of the batch, ``size`` at a time; bill each portion."""
-        size = min(size, len(rows))
-        parts = rows.split(size)
-        states = [None] * len(parts)
-        if self.state is not None:
-            states = self.state.repeat(len(rows) // len(self.state), 1, 1).split(size)
-        for part, state in zip(parts, states):
-            start = time.perf_counter()
-            result = self.backend.run(self.program, part, state)
-            self._record(*part.shape[:2], start)
-            yield _checked(result, (*part.shape[:2], 2**self.program.readout))
+    def _portions(self, gate_angles: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Circuits (N, time, G) to be run together, and which sample of the batch (N,) each is a copy of."""
+        batch = gate_angles.shape[-3]
+        circuits = gate_angles.flatten(0, -3)
+        samples = torch.arange(len(circuits), dtype=torch.int64, device=circuits.device) % batch
+        size = self.backend.max_circuits or batch * self._copies_that_fit(gate_angles)
+        return zip(circuits.split(size), samples.split(size))
 
-    def _record(self, circuits: int, time_steps: int, start: float, jobs: int = 1) -> None:
+    def _answers(self, gate_angles: Tensor) -> Iterator[Answer]:
+        """What the backend answers to every portion."""
+        for circuits, samples in self._portions(gate_angles):
+            start = time.perf_counter()
+            answer = self.backend.run(self.program, circuits, self._state_of(samples))
+            self._bill(len(circuits), circuits.shape[1], start)
+            yield _checked(answer, (*circuits.shape[:2], 2**self.program.readout))
+
+    def _state_of(self, samples: Tensor) -> Tensor | None:
+        return None if self.state is None else self.state[samples]
+
+    def _bill(self, circuits: int, time_steps: int, start: float, jobs: int = 1) -> None:
         """Book a finished run: one that failed has cost nothing we know of."""
-        seconds, known = time.perf_counter() - start, self.backend.figures_ran(self.program, time_steps)
+        seconds = time.perf_counter() - start
+        known = figures_if_known(self.program, time_steps, self.backend.pass_manager)
         ran = Ran(self.backend, self.program, time_steps, known)
         cost = self.cost if threading.get_ident() == self.thread else self.innermost
         cost.record(circuits, circuits * self.backend.shots, jobs, seconds, ran)
 
 
-def _checked(result: tuple, shape: tuple[int, int, int]) -> tuple[torch.Tensor, torch.Tensor | None]:
+def _checked(answer: object, shape: tuple[int, ...]) -> Answer:
     """What a backend has answered, if it is what `Backend.run` promises: a reader's own may answer anything."""
     words = f"backend must answer probabilities, a tensor of shape {shape}, and a state or None"
-    if not (isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], torch.Tensor)):
-        raise TypeError(f"{words}; got {shown(result)}")
-    probabilities = result[0]
+    if not (isinstance(answer, tuple) and len(answer) == 2 and isinstance(answer[0], Tensor)):
+        raise TypeError(f"{words}; got {shown(answer)}")
+    probabilities, state = answer
     if probabilities.shape != shape or not probabilities.is_floating_point() or probabilities.isnan().any():
         got = f"{probabilities.dtype} of shape {tuple(probabilities.shape)}"
         raise ValueError(f"{words}, none NaN; got {got}")
-    return result
+    return probabilities, state

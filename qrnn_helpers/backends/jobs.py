@@ -56,12 +56,11 @@ def run_job(sampler: BaseSamplerV2, pubs: list[tuple], shots: int) -> tuple[Any,
         result = job.result()
     except Exception as error:
         failure = failed(f"sampler failed with {type(error).__name__}: {error}", job)
-        if job is not None and not failure.status.upper().startswith(("DONE", *FAILED)):
+        if not failure.status.upper().startswith(("DONE", *FAILED)):
             cancel(job, error)
         raise failure from error
     except BaseException as interrupt:
-        if job is not None:
-            cancel(job, interrupt)
+        cancel(job, interrupt)
         raise
     if ask(job, "status").upper().startswith(FAILED):
         raise failed("sampler must finish its job; got a result from one that did not", job)
@@ -69,7 +68,9 @@ def run_job(sampler: BaseSamplerV2, pubs: list[tuple], shots: int) -> tuple[Any,
 
 
 def cancel(job: Any, reason: BaseException) -> None:
-    """Ask a job to cancel; if it refuses, the reason, which goes on, takes a note of it."""
+    """Ask a job, if there is one, to cancel; if it refuses, the reason, which goes on, takes a note of it."""
+    if job is None:
+        return
     try:
         job.cancel()
     except Exception as error:
@@ -105,12 +106,13 @@ def delay(error: Exception, attempt: int) -> float:
 
 def reseed(sampler: BaseSamplerV2, seed: int) -> None:
     """Give the sampler's next job a seed of its own, wherever this sampler keeps it."""
-    options = getattr(sampler, "options", None)
+    options: Any = getattr(sampler, "options", None)
+    simulator: Any = getattr(options, "simulator", None)
     if getattr(sampler, "_seed", None) is not None:  # Aer's and Qiskit's own samplers have no public setter
         sampler._seed = seed
     elif isinstance(getattr(options, "run_options", None), dict):  # Aer
         options.run_options["seed_simulator"] = seed
     elif hasattr(options, "seed_simulator"):  # BackendSamplerV2
         options.seed_simulator = seed
-    elif isinstance(getattr(getattr(options, "simulator", None), "seed_simulator", None), int):  # IBM's, if seeded
-        options.simulator.seed_simulator = seed
+    elif isinstance(getattr(simulator, "seed_simulator", None), int):  # IBM's, if seeded
+        simulator.seed_simulator = seed

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..checks import check_bytes
-from ..simulation import (
-    HeisenbergPicture,
-    StepProgram,
-    along,
-    ground,
-    joint_moments,
-    kraus_operators,
-    replaced_operators,
-)
-from .base import refuse_state
+from ..simulation import HeisenbergPicture, StepProgram, ground, joint_moments, kraus_operators
+from .base import Variants, check_no_state
+from .exact import as_range, replaced_moments
 from .shots import ShotBackend
 
 __all__ = ["MomentBackend"]
@@ -37,19 +31,19 @@ class MomentBackend(ShotBackend):
     def __repr__(self) -> str:
         return f"MomentBackend(shots={self.shots}, dtype={self.dtype})"
 
-    def values(self, program, gate_angles, weights, state=None):
-        refuse_state(self, state)
+    def values(self, program: StepProgram, gate_angles: Tensor, weights: Tensor, state: Tensor | None = None) -> Tensor:
+        check_no_state(self, state)
         kraus = kraus_operators(program, gate_angles, self.dtype)
         batch, time_steps = kraus.shape[:2]
         each = moment_bytes(program, time_steps, self.dtype)
-        few = max(1, PORTION // each)
-        needed = kraus.numel() * kraus.element_size() + min(few, batch) * each
+        together = max(1, PORTION // each)
+        needed = kraus.nbytes + min(together, batch) * each
         check_bytes("angles", needed, f"shape ({batch}, {time_steps}, ...), for the covariance of all steps' outcomes")
-        parts = (kraus, weights, self._start(program, gate_angles), self._normal(weights[..., 0]))
-        drawn = [self._drawn(*part) for part in zip(*(part.split(few) for part in parts))]
-        return torch.cat(drawn).to(gate_angles.dtype)
+        whole = (kraus, weights, self._ground(program, gate_angles), self._normal(weights[..., 0]))
+        portions = zip(*(part.split(together) for part in whole))
+        return torch.cat([self._drawn(*portion) for portion in portions]).to(gate_angles.dtype)
 
-    def _drawn(self, kraus, weights, rho, normal) -> torch.Tensor:
+    def _drawn(self, kraus: Tensor, weights: Tensor, rho: Tensor, normal: Tensor) -> Tensor:
         """Values (batch, time) of some circuits, from standard normal numbers."""
         mean, covariance = joint_moments(kraus, weights, rho)
         # A covariance may have eigenvalues 0, and slightly below by rounding: Cholesky would fail.
@@ -57,15 +51,23 @@ class MomentBackend(ShotBackend):
         noise = axes @ (variances.clamp_min(0).sqrt() * normal)[..., None]
         return mean + noise[..., 0]
 
-    def variants(self, program, gate_angles, weights, state=None, *, causal=False):
-        refuse_state(self, state)
+    def variants(
+        self,
+        program: StepProgram,
+        gate_angles: Tensor,
+        weights: Tensor,
+        state: Tensor | None = None,
+        *,
+        causal: bool = False,
+    ) -> Variants:
+        check_no_state(self, state)
         kraus = kraus_operators(program, gate_angles, self.dtype)
-        ends = HeisenbergPicture(kraus, weights, self._start(program, gate_angles), causal, second=True)
+        picture = HeisenbergPicture(kraus, weights, self._ground(program, gate_angles), causal, second=True)
 
-        def at(step: int | range, replaced: torch.Tensor) -> torch.Tensor:
-            steps = step if isinstance(step, range) else range(step, step + 1)
-            own = replaced_operators(program, replaced, self.dtype, along(gate_angles, steps))
-            mean, square = ends.moments(steps, own)
+        def at(step: int | range, replaced: Tensor) -> Tensor:
+            steps = as_range(step)
+            mean, square = replaced_moments(picture, program, gate_angles, steps, replaced, self.dtype)
+            assert square is not None  # second moments were asked for
             spread = ((square - mean**2).clamp_min(0) / self.shots).sqrt()
             # Step by step, so that what is drawn does not depend on how many steps are taken together.
             noise = torch.cat([self._normal(part) for part in mean.chunk(len(steps), 1)], 1)
@@ -73,13 +75,13 @@ class MomentBackend(ShotBackend):
 
         return at
 
-    def _start(self, program, gate_angles) -> torch.Tensor:
+    def _ground(self, program: StepProgram, gate_angles: Tensor) -> Tensor:
         return ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
 
-    def _normal(self, like: torch.Tensor) -> torch.Tensor:
+    def _normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers in double precision."""
-        drawn = torch.randn(like.shape, generator=self.generator, dtype=torch.float64, device=self.generator.device)
-        return drawn.to(like.device)
+        device = self.generator.device
+        return torch.randn(like.shape, generator=self.generator, dtype=torch.float64, device=device).to(like.device)
 
 
 def moment_bytes(program: StepProgram, time_steps: int, dtype: torch.dtype) -> int:

@@ -17,8 +17,7 @@ from qiskit_aer.primitives import SamplerV2
 from reference import random_angles, registers
 
 from qrnn_helpers import Backend, ExactBackend, SamplerBackend, ShotBackend
-from qrnn_helpers.backends import CostLedger
-from qrnn_helpers.backends import base as backends
+from qrnn_helpers.backends import CostLedger, transpiled
 from qrnn_helpers.circuits import reuploading_step, rotation_step
 from qrnn_helpers.gradients import SPSA, Autograd, ParameterShift
 from qrnn_helpers.models import QRNN, QuantumRecurrentLayer
@@ -431,15 +430,15 @@ def test_a_layer_that_is_gone_takes_its_circuits_along():
     layer = QuantumRecurrentLayer(by_hand(), backend=backend)
     layer(torch.zeros(1, 2, 2))
     program = weakref.ref(layer.program)
-    assert program() in backends._kept
+    assert program() in transpiled.KEPT
     del layer
     gc.collect()
     assert program() is None
 
 
 def test_lengths_without_end_do_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(backends, "CIRCUITS_KEPT", 3)
+    monkeypatch.setattr(transpiled, "CIRCUITS_KEPT", 3)
     layer = QuantumRecurrentLayer(by_hand())
     for steps in (1, 2, 3, 4, 5, 1):
         layer(torch.zeros(1, steps, 2))
-    assert layer.cost.depth == 21 and len(backends._kept[layer.program]) == 3
+    assert layer.cost.depth == 21 and len(transpiled.KEPT[layer.program]) == 3

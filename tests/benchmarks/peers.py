@@ -10,7 +10,7 @@ from qiskit import QuantumCircuit, generate_preset_pass_manager
 from qiskit_aer.primitives import SamplerV2
 
 from qrnn_helpers import unroll
-from qrnn_helpers.backends.base import BASIS
+from qrnn_helpers.backends.transpiled import BASIS
 
 qml = pytest.importorskip("pennylane")
 
