@@ -7,11 +7,12 @@ from copy import deepcopy
 from functools import cache, partial
 
 import numpy as np
+import pandas as pd
 import torch
 import xarray as xr
 from torch import nn
 
-from ..baselines import PIECE, echo_state, linear, nvar, persistence
+from ..baselines import PIECE, echo_state, grid, linear, nvar, persistence, select
 from ..circuits import rotation_step, without_entanglers
 from ..dynamics import ks22_long
 from ..models import GRU, QRNN, RNN
@@ -37,16 +38,17 @@ from ..training import ridge_readout, train_features, train_in_loop, whitening
 from .exponents import stored_exponents
 from .jobs import Job, state_from, state_to
 
-DT, MODES, WINDOWS, UNITS = 0.25, 12, (8192, 1024, 1024), 128
+DT = 0.25
 
-BATCH, PENALTY = 256, 1e-8
+MODES, UNITS = 12, 128
+"""Fourier modes that are forecast, and features of every network."""
 
-TUNING_SEED = 100
+WINDOWS = (8192, 1024, 1024)
+
+BATCH = 256
 
 SHORT, LONG = 80, 400
 """Updates of a network while its setting is chosen, and for the comparison."""
-
-QUBITS = {"memory": 1, "readout": 7}
 
 
 @cache
@@ -70,107 +72,111 @@ def lyapunov_time() -> float:
 class Network(nn.Module):
     """A recurrent network of features and a linear readout of the features and the inputs: x -> (y, state)."""
 
-    def __init__(self, body: QRNN | GRU | RNN, features: int, inputs: int):
+    def __init__(self, body: QRNN | GRU | RNN):
         super().__init__()
-        real = {"dtype": torch.float64, "device": "cpu"}
-        self.body, self.readout = body, nn.utils.skip_init(nn.Linear, features + inputs, inputs, **real)
-        nn.init.zeros_(self.readout.weight), nn.init.zeros_(self.readout.bias)  # to be fitted: nothing to draw
-
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        return self.body.features(x)
+        self.body = body
+        self.readout = nn.utils.skip_init(nn.Linear, UNITS + MODES, MODES, dtype=torch.float64, device="cpu")
+        nn.init.zeros_(self.readout.weight)  # to be fitted: nothing to draw
+        nn.init.zeros_(self.readout.bias)
 
     def inner(self) -> list[torch.Tensor]:
         """The weights in front of the features."""
         return [weight for name, weight in self.body.named_parameters() if "decoder" not in name]
 
+    def read(self, x: torch.Tensor) -> torch.Tensor:
+        """What the readout reads: features and inputs."""
+        return torch.cat([self.body.features(x), x], dim=-1)
+
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return self.readout(torch.cat([self.features(x), x], dim=-1)), None
+        return self.readout(self.read(x)), None
 
 
 def network(kind: str, gain: float = 1.0, seed: int = 0) -> Network:
     """A network of UNITS features as drawn; ``gain`` multiplies the weights of a circuit's encoder."""
-    sizes = {"dtype": torch.float64, "seed": seed}
     if kind in ("RNN", "GRU"):
-        return Network({"RNN": RNN, "GRU": GRU}[kind](MODES, MODES, UNITS, **sizes), UNITS, MODES)
-    step = rotation_step(**QUBITS)
-    step = without_entanglers(step) if kind == "circuit without entanglers" else step
-    model = QRNN(MODES, MODES, step, **sizes)
+        module = {"RNN": RNN, "GRU": GRU}[kind]
+        return Network(module(MODES, MODES, UNITS, dtype=torch.float64, seed=seed))
+    step = rotation_step(memory=1, readout=7)
+    if kind == "circuit without entanglers":
+        step = without_entanglers(step)
+    model = QRNN(MODES, MODES, step, dtype=torch.float64, seed=seed)
     with torch.no_grad():
         model.encoder.weight.mul_(gain)
-    return Network(model, UNITS, MODES)
+    return Network(model)
 
 
-def fit_network(
-    kind: str, steps: int, seed: int, *, gain: float = 1.0, rate: float = 0.01, noise: float = 0.0, updates: int = 0
-) -> tuple[Fitted, Network]:
+def trained(
+    kind: str, task: SliceForecast, seed: int, updates: int, *, gain: float = 1.0, rate: float = 0.0
+) -> Network:
     """Inner weights by exact gradients (none for ``updates`` 0), the readout by ridge regression."""
-    task, model = forecast(steps), network(kind, gain, seed)
+    model = network(kind, gain, seed)
     if updates:
-        options = {"penalty": 1e-7, "noise": noise, "batch": BATCH, "seed": seed}
-        train_features(model.features, model.inner(), task, rate=rate, updates=updates, **options)
+        features, weights = model.body.features, model.inner()
+        train_features(features, weights, task, rate=rate, updates=updates, penalty=1e-7, batch=BATCH, seed=seed)
     x, y = task.train
-    rows = torch.cat([_in_pieces(model.features, x)[:, -1], x[:, -1]], dim=-1)
+    rows = in_pieces(model.read, x)[:, -1]
+    weight, bias = ridge_readout(rows, y[:, -1], 1e-8)
     with torch.no_grad():
-        for weight, found in zip(model.readout.parameters(), ridge_readout(rows, y[:, -1], PENALTY)):
-            weight.copy_(found)
-    count = sum(w.numel() for w in [*model.inner(), *model.readout.parameters()])
-    return Fitted(lambda x: _in_pieces(lambda piece: model(piece)[0], x), count, _sees(steps)), model
-
-
-def _sees(steps: int) -> str:
-    return f"{MODES} modes, {steps} step{'s' * (steps > 1)}"
+        model.readout.weight.copy_(weight)
+        model.readout.bias.copy_(bias)
+    return model
 
 
 @torch.no_grad()
-def _in_pieces(features: Callable, x: torch.Tensor) -> torch.Tensor:
-    return torch.cat([features(piece) for piece in x.split(PIECE)])
+def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    return torch.cat([function(piece) for piece in x.split(PIECE)])
 
 
-def _grid(**choices) -> list[dict]:
-    """Every combination of the choices."""
-    combined = [{}]
-    for name, values in choices.items():
-        combined = [setting | {name: value} for setting in combined for value in values]
-    return combined
+REGRESSIONS = {
+    "persistence": persistence,
+    "linear": linear,
+    "quadratic autoregression": nvar,
+}
+"""Kinds without chance."""
 
+LAGS = grid(lags=[1, 2], penalty=[1e-8, 1e-5, 1e-2])
 
-STEPS = [1, 2]
+ECHOES = grid(steps=[1, 2], gain=[0.03, 0.1, 0.3], units=[300], radius=[0.1], leak=[1.0], penalty=[1e-8])
 
-REGRESSIONS = {"linear": linear, "quadratic autoregression": nvar}
+RECURRENT = grid(steps=[1, 2], rate=[0.001, 0.003, 0.01])
 
-CIRCUIT = _grid(steps=STEPS, gain=[0.05, 0.1, 0.2], rate=[0.006])
-
-RECURRENT = _grid(steps=STEPS, rate=[0.001, 0.003, 0.01])
-
-ECHOES = {"units": [300], "radius": [0.1], "leak": [1.0], "penalty": [1e-8]}
+CIRCUIT = grid(steps=[1, 2], gain=[0.05, 0.1, 0.2], rate=[0.006])
 
 KINDS = {
     "persistence": [{}],
-    "linear": _grid(lags=STEPS, penalty=[1e-8, 1e-5, 1e-2]),
-    "quadratic autoregression": _grid(lags=STEPS, penalty=[1e-8, 1e-5, 1e-2]),
-    "echo-state network": _grid(steps=STEPS, gain=[0.03, 0.1, 0.3], **ECHOES),
+    "linear": LAGS,
+    "quadratic autoregression": LAGS,
+    "echo-state network": ECHOES,
     "RNN": RECURRENT,
     "GRU": RECURRENT,
-    "untrained circuit": _grid(steps=STEPS, gain=[0.03, 0.1, 0.3]),
+    "untrained circuit": grid(steps=[1, 2], gain=[0.03, 0.1, 0.3]),
     "circuit without entanglers": CIRCUIT,
     "circuit": CIRCUIT,
 }
 """Every kind of model, and the settings that it chooses from by its closed loops on the validation part."""
 
 
-def fitted(kind: str, seed: int, setting: dict, updates: int) -> tuple[Fitted, int, Network | None]:
-    """A model of that kind, how many steps its windows have, and the network if it is one."""
-    setting = dict(setting)
-    steps = setting.pop("steps", setting.get("lags", 1))
-    if kind == "persistence":
-        return persistence(forecast(steps)), steps, None
+def steps_of(setting: dict) -> int:
+    """Samples that a model of this setting sees."""
+    return setting.get("steps", setting.get("lags", 1))
+
+
+def sees(steps: int) -> str:
+    return f"{MODES} modes, {steps} step{'s' * (steps > 1)}"
+
+
+def fitted(kind: str, seed: int, setting: dict, updates: int) -> tuple[Fitted, Network | None]:
+    """A model of that kind, and its network if it is one."""
+    steps = steps_of(setting)
+    task = forecast(steps)
     if kind in REGRESSIONS:
-        return REGRESSIONS[kind](forecast(steps), seed, **setting), steps, None
+        return REGRESSIONS[kind](task, seed, **setting), None
+    options = {name: value for name, value in setting.items() if name != "steps"}
     if kind == "echo-state network":
-        return echo_state(forecast(steps), seed, **setting), steps, None
-    updates = 0 if kind == "untrained circuit" else updates
-    model, net = fit_network(kind, steps, seed, updates=updates, **setting)
-    return model, steps, net
+        return echo_state(task, seed, **options), None
+    model = trained(kind, task, seed, 0 if kind == "untrained circuit" else updates, **options)
+    count = sum(weight.numel() for weight in [*model.inner(), *model.readout.parameters()])
+    return Fitted(partial(in_pieces, lambda x: model(x)[0]), count, sees(steps)), model
 
 
 def one_step(predict: Predict, steps: int, part: str) -> float:
@@ -184,29 +190,39 @@ def one_step(predict: Predict, steps: int, part: str) -> float:
 
 def loops(predict: Predict, steps: int, part: str, count: int, time: float) -> tuple[np.ndarray, np.ndarray]:
     """Closed loops from ``count`` starts over ``time``, and the truth: (count, time / DT, points)."""
-    history, truth = starts(dynamics(part), max(STEPS), round(time / DT), count)
+    history, truth = starts(dynamics(part), 2, round(time / DT), count)
     return closed_loop(predict, history[:, -steps:], truth.shape[1], forecast(steps)), truth
+
+
+def lengths(made: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+    """How long each loop is valid, in Lyapunov times, and which are censored or blow up."""
+    return valid_prediction_time(made, truth, DT, 1 / lyapunov_time())
 
 
 def skill(predict: Predict, steps: int, part: str, count: int, time: float) -> dict:
     """How long each loop is valid, in Lyapunov times, which blow up, and the error by lead time."""
     made, truth = loops(predict, steps, part, count, time)
-    table = valid_prediction_time(made, truth, DT, 1 / lyapunov_time())
-    lead = nrmse_by_lead(made, truth)[round(1 / DT) - 1 :: round(1 / DT)]
-    found = {"vpt": table["vpt"].round(4).tolist(), "lead": np.minimum(lead, 1e6).round(5).tolist()}
-    flags = {name: np.flatnonzero(table[name]).tolist() for name in ("censored", "blown_up")}
-    return found | flags | {"one_step": one_step(predict, steps, part)}
+    table = lengths(made, truth)
+    every = round(1 / DT)
+    lead = nrmse_by_lead(made, truth)[every - 1 :: every]
+    return {
+        "vpt": table["vpt"].round(4).tolist(),
+        "lead": np.minimum(lead, 1e6).round(5).tolist(),
+        "censored": np.flatnonzero(table["censored"]).tolist(),
+        "blown_up": np.flatnonzero(table["blown_up"]).tolist(),
+        "one_step": one_step(predict, steps, part),
+    }
 
 
 def long_run(predict: Predict, steps: int, count: int = 8, time: float = 400.0, skip: float = 100.0) -> dict:
     """Where loops live after ``skip``: the spectrum and climate of those that stay bounded."""
     made, truth = loops(predict, steps, "test", count, time)
     bounded = np.abs(np.nan_to_num(made, nan=np.inf)).max(axis=(1, 2)) < 10
-    kept = made[bounded][:, round(skip / DT) :: 4]
-    found = {"bounded": int(bounded.sum()), "starts": count, "truth": spectrum(truth)[:9].tolist()}
+    summary = {"bounded": int(bounded.sum()), "starts": count, "truth": spectrum(truth)[:9].tolist()}
     if not bounded.any():
-        return found
-    return found | {"spectrum": spectrum(kept)[:9].tolist(), "climate": climate(kept, truth[:, ::4]).to_dict()}
+        return summary
+    kept = made[bounded][:, round(skip / DT) :: 4]
+    return summary | {"spectrum": spectrum(kept)[:9].tolist(), "climate": climate(kept, truth[:, ::4]).to_dict()}
 
 
 def compare_kind(
@@ -219,61 +235,77 @@ def compare_kind(
     times: tuple[float, float],
 ) -> dict:
     """Choose a setting by closed loops on the validation part, then read the test part once for every seed."""
-    tried = []
-    for setting in settings:
-        model, steps, _ = fitted(kind, TUNING_SEED, setting, short)
-        tried.append({"setting": setting} | skill(model.predict, steps, "validation", starts[0], times[0]))
-    best = max(tried, key=lambda each: np.mean(each["vpt"]))["setting"]
-    runs = []
-    for seed in range(seeds):
-        model, steps, net = fitted(kind, seed, best, long)
-        runs.append(skill(model.predict, steps, "test", starts[1], times[1]))
-        if seed == 0:
-            first = {"parameters": model.parameters, "sees": _sees(steps), "climate": long_run(model.predict, steps)}
-            first |= {"weights": state_to(net)} if kind == "circuit" else {}
-    return {"tried": tried, "setting": best, "runs": runs} | first
+
+    def trial(setting: dict, seed: int) -> dict:
+        model, _ = fitted(kind, seed, setting, short)
+        loops = skill(model.predict, steps_of(setting), "validation", starts[0], times[0])
+        return {"setting": setting} | loops
+
+    setting, tried = select(settings, trial, lambda outcome: -np.mean(outcome["vpt"]))
+    steps = steps_of(setting)
+    models = [fitted(kind, seed, setting, long) for seed in range(seeds)]
+    runs = [skill(model.predict, steps, "test", starts[1], times[1]) for model, _ in models]
+    first, net = models[0]
+    return {
+        "tried": tried,
+        "setting": setting,
+        "runs": runs,
+        "parameters": first.parameters,
+        "sees": sees(steps),
+        "climate": long_run(first.predict, steps),
+    } | ({"weights": state_to(net)} if kind == "circuit" else {})
 
 
-def further(model: Network, horizon: int, updates: int, rate: float, batch: int, seed: int) -> Callable:
+def kind_job(kind: str) -> Job:
+    """The stored comparison of one kind of model."""
+    seeds = 1 if kind in REGRESSIONS else 5
+    numbers = {"seeds": seeds, "short": SHORT, "long": LONG, "starts": [100, 120], "times": [80.0, 120.0]}
+    settings = {"kind": kind, "settings": KINDS[kind]} | numbers
+    return Job("forecasts", kind.replace(" ", "_"), compare_kind, settings)
+
+
+def restored() -> Network:
+    """The stored circuit of the comparison's first seed."""
+    return state_from(network("circuit"), kind_job("circuit").result["weights"])
+
+
+def further(model: Network, horizon: int, updates: int, rate: float, batch: int, seed: int) -> Predict:
     """The network after ``updates`` more, all weights by the errors of ``horizon`` steps in closed loop: its predict.
 
     The readout is trained in whitened features, where Adam makes headway; it starts as it is.
     """
-    task, unit = forecast(1), forecast(1).x_scaling.unit / forecast(1).y_scaling.unit
+    task = forecast(1)
     series = torch.from_numpy(task.x_scaling.features(task.reduce(dynamics("train").values)))
-    rows, readout = task.train[0][:4000], model.readout
+    unit = torch.from_numpy(task.x_scaling.unit / task.y_scaling.unit)
+    readout = model.readout
     with torch.no_grad():
-        seen = torch.cat([_in_pieces(model.features, rows), rows], dim=-1)[:, -1]
-        white, mean = whitening(seen, 1e-13), seen.mean(0)
+        rows = in_pieces(model.read, task.train[0][:4000])[:, -1]
+        white = whitening(rows, 1e-13)
+        mean = rows.mean(0)
         weights = torch.linalg.solve(white, readout.weight.T)
         offset = readout.bias + readout.weight @ mean
-    weights.requires_grad_(), offset.requires_grad_()
+    weights.requires_grad_()
+    offset.requires_grad_()
 
     def predict(x: torch.Tensor) -> torch.Tensor:
-        return (torch.cat([model.features(x), x], dim=-1) - mean) @ white @ weights + offset
+        return (model.read(x) - mean) @ white @ weights + offset
 
-    options = {"horizon": horizon, "rate": rate, "updates": updates, "batch": batch, "seed": seed}
-    step, learning = partial(task.next_modes, predict), [*model.inner(), weights, offset]
-    train_in_loop(step, learning, series, steps=1, unit=torch.from_numpy(unit), **options)
-    return lambda x: _in_pieces(predict, x)
+    train_in_loop(
+        partial(task.next_modes, predict), [*model.inner(), weights, offset], series, steps=1, horizon=horizon,
+        rate=rate, updates=updates, batch=batch, unit=unit, seed=seed,
+    )  # fmt: skip
+    return partial(in_pieces, predict)
 
 
 def several_steps(setting: dict, seeds: int, first: int, horizons: list[int], **options) -> dict:
     """The circuit as `compare_kind` trains it, and after as many more updates in loops of each horizon: test part."""
     runs = []
     for seed in range(seeds):
-        start, _, model = fitted("circuit", seed, setting, first)
-        run = {"0": skill(start.predict, 1, "test", 120, 120.0)}
-        for horizon in horizons:
-            predict = further(deepcopy(model), horizon, seed=seed, **options)
-            run[str(horizon)] = skill(predict, 1, "test", 120, 120.0)
-        runs.append(run)
+        start, model = fitted("circuit", seed, setting, first)
+        predicts = {"0": start.predict}
+        predicts |= {str(horizon): further(deepcopy(model), horizon, seed=seed, **options) for horizon in horizons}
+        runs.append({name: skill(predict, 1, "test", 120, 120.0) for name, predict in predicts.items()})
     return {"runs": runs}
-
-
-def restored() -> Network:
-    """The stored circuit of the comparison's first seed."""
-    return state_from(network("circuit"), kind_job("circuit").result["weights"])
 
 
 def loop_job() -> Job:
@@ -296,15 +328,16 @@ KEPT = 8
 """Waves that the projection keeps."""
 
 
-@cache
-def patches() -> PatchForecast:
-    """The patch forecast on every second point: nine neighbours, two samples."""
-    return patch_forecast(*(coarse(part) for part in PARTS), neighbours=9, spacing=1, steps=2, windows=(4096, 64, 64))
-
-
 def coarse(part: str) -> xr.DataArray:
     """The fields at every second point: the waves that are left out hold nothing."""
     return dynamics(part)[..., ::2]
+
+
+@cache
+def patches() -> PatchForecast:
+    """The patch forecast on every second point: nine neighbours, two samples."""
+    fields = [coarse(part) for part in PARTS]
+    return patch_forecast(*fields, neighbours=9, spacing=1, steps=2, windows=(4096, 64, 64))
 
 
 def patch_network(kind: str, seed: int) -> nn.Module:
@@ -314,40 +347,50 @@ def patch_network(kind: str, seed: int) -> nn.Module:
     return QRNN(9, 1, rotation_step(2, 2), skip=True, dtype=torch.float64, seed=seed)
 
 
-def last(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """A network's answer at the last step alone, (n,)."""
-    return lambda x: model(x)[0][:, -1, 0]
+def patch_trained(kind: str, recipe: str, seed: int, **options) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A patch network after training by a recipe of `RECIPES`: its answer at the last step, (n,)."""
+    task = patches()
+    how = RECIPES[recipe]
+    model = patch_network(kind, seed)
+
+    def last(x: torch.Tensor) -> torch.Tensor:
+        return model(x)[0][:, -1, 0]
+
+    modes = KEPT if how["horizon"] > 1 else None
+    train_in_loop(
+        partial(next_field, last, task=task, modes=modes, flux=how["flux"]), list(model.parameters()),
+        torch.from_numpy(coarse("train").values), steps=2, horizon=how["horizon"],
+        noise=how["noise"] * task.field_std, unit=1 / task.increment_std, seed=seed, **options,
+    )  # fmt: skip
+    return last
+
+
+def patch_scores(made: np.ndarray, truth: np.ndarray) -> dict:
+    """Of closed loops: how long they are valid, how far the mean drifts over 5, the error of one step, and losses."""
+    table = lengths(made, truth)
+    means = np.nan_to_num(made, nan=1e6)[:, round(5 / DT)].mean(axis=-1)
+    return {
+        "vpt": table["vpt"].round(4).tolist(),
+        "drift": np.abs(means).max(),
+        "one_step": np.minimum(nrmse_by_lead(made, truth), 1e6)[0],
+        "censored": float(table["censored"].mean()),
+        "blown_up": float(table["blown_up"].mean()),
+    }
 
 
 def patch_run(
     kind: str, recipe: str, seeds: int, updates: int, batch: int, rate: float, count: int, time: float
 ) -> dict:
-    """Train by a recipe of `RECIPES`; closed loops with and without projection, and the drift of the mean."""
-    task, how = patches(), RECIPES[recipe]
-    series, (history, truth) = (
-        torch.from_numpy(coarse("train").values),
-        starts(coarse("test"), 2, round(time / DT), count),
-    )
+    """Train by a recipe of `RECIPES`; closed loops with and without projection."""
+    task = patches()
+    history, truth = starts(coarse("test"), 2, round(time / DT), count)
     runs = []
     for seed in range(seeds):
-        model = patch_network(kind, seed)
-        modes = KEPT if how["horizon"] > 1 else None
-        step = partial(next_field, last(model), task=task, modes=modes, flux=how["flux"])
-        options = {"noise": how["noise"] * task.field_std, "unit": 1 / task.increment_std, "seed": seed}
-        train_in_loop(
-            step, list(model.parameters()), series, steps=2, horizon=how["horizon"], rate=rate, updates=updates,
-            batch=batch, **options,
-        )  # fmt: skip
-        run = {}
-        for name, kept in (("projected", KEPT), ("free", None)):
-            made = rollouts(last(model), history, truth.shape[1], task, modes=kept, flux=how["flux"])
-            table = valid_prediction_time(made, truth, DT, 1 / lyapunov_time())
-            drift = np.abs(np.nan_to_num(made, nan=1e6)[:, round(5 / DT)].mean(axis=-1)).max()
-            flags = {each: float(table[each].mean()) for each in ("censored", "blown_up")}
-            lead = np.minimum(nrmse_by_lead(made, truth), 1e6)
-            run[name] = {"vpt": table["vpt"].round(4).tolist(), "drift": drift, "one_step": lead[0]} | flags
-        runs.append(run)
-    return {"parameters": sum(w.numel() for w in model.parameters()), "runs": runs}
+        last = patch_trained(kind, recipe, seed, updates=updates, batch=batch, rate=rate)
+        close = partial(rollouts, last, history, truth.shape[1], task, flux=RECIPES[recipe]["flux"])
+        loops = {"projected": close(modes=KEPT), "free": close(modes=None)}
+        runs.append({name: patch_scores(made, truth) for name, made in loops.items()})
+    return {"parameters": sum(weight.numel() for weight in patch_network(kind, 0).parameters()), "runs": runs}
 
 
 def patch_job(kind: str, recipe: str, updates: int = 200) -> Job:
@@ -355,13 +398,6 @@ def patch_job(kind: str, recipe: str, updates: int = 200) -> Job:
     name = f"patch_{kind}_{recipe}".replace(",", "").replace(" ", "_") + f"_{updates}" * (updates != 200)
     numbers = {"seeds": 3, "updates": updates, "batch": 8, "rate": 0.01, "count": 100, "time": 30.0}
     return Job("forecasts", name, patch_run, {"kind": kind, "recipe": recipe} | numbers)
-
-
-def kind_job(kind: str) -> Job:
-    """The stored comparison of one kind of model."""
-    chance = 5 if kind not in ("persistence", *REGRESSIONS) else 1
-    numbers = {"seeds": chance, "short": SHORT, "long": LONG, "starts": [100, 120], "times": [80.0, 120.0]}
-    return Job("forecasts", kind.replace(" ", "_"), compare_kind, {"kind": kind, "settings": KINDS[kind]} | numbers)
 
 
 def jobs() -> list[Job]:

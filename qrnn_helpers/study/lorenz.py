@@ -23,10 +23,8 @@ from ..dynamics import lorenz_series
 from ..gradients import SPSA, FiniteDifference, ParameterShift
 from ..models import GRU, QRNN, RNN
 from ..tasks import LorenzObserver, Pair, Predict, lorenz_observer
-from ..training import Budget, cosine, fit
+from ..training import Budget, fit
 from .jobs import Job, state_from, state_to
-
-FOLDER = "lorenz_case"
 
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -127,30 +125,42 @@ def mixing(network: QRNN, x: torch.Tensor) -> np.ndarray:
 RECIPES = {"windows": (20, WASHOUT, BATCH), "long windows": (80, 20, BATCH // 4), "carried": (680, WASHOUT, BATCH)}
 """Steps, washout and batch; an update sees 160 samples in each."""
 
-Batches = Iterator[tuple[torch.Tensor, torch.Tensor, int]]
+Batch = tuple[torch.Tensor, torch.Tensor, bool]
+"""x, y, and whether they begin anew, from the zero state: then the washout is not scored."""
 
 
-def drawn(steps: int, washout: int, batch: int, generator: torch.Generator) -> Batches:
-    """Windows at random, epoch by epoch, each from the zero state: x, y and the steps not to score."""
-    x, y = lorenz_observer(lorenz_series(), steps=steps, washout=washout).train
+def separate(x: torch.Tensor, y: torch.Tensor, count: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Windows at random, each from the zero state: whole batches, epoch by epoch."""
     while True:
-        for rows in torch.randperm(len(x), generator=generator, device="cpu").split(batch):
-            if len(rows) == batch:
-                yield x[rows], y[rows], washout
+        order = torch.randperm(len(x), generator=generator, device="cpu")
+        for rows in order[: len(x) // count * count].split(count):
+            yield x[rows], y[rows], True
 
 
-def carried(steps: int, washout: int, batch: int, generator: torch.Generator) -> Batches:
-    """Streams side by side, 20 steps at a time; only where a stream begins is there a washout (else 0).
+def streams(x: torch.Tensor, y: torch.Tensor, count: int, generator: torch.Generator) -> Iterator[Batch]:
+    """Stretches side by side, `STEPS` steps at a time, each going on where the one before it stopped.
 
-    Handing the state on without its gradient is truncated back-propagation through time.  A random number
-    of samples is left out at the start, so that the cuts fall elsewhere in every epoch.
+    A random number of samples is left out at the start, so that the cuts fall elsewhere in every epoch.
     """
-    x, y = stretches(steps, washout).train
     while True:
         first = int(torch.randint(STEPS, (1,), generator=generator, device="cpu"))
-        for start in range(first, steps - STEPS + 1, STEPS):
+        for start in range(first, x.shape[1] - STEPS + 1, STEPS):
             piece = slice(start, start + STEPS)
-            yield x[:batch, piece], y[:batch, piece], washout if start == first else 0
+            yield x[:count, piece], y[:count, piece], start == first
+
+
+class CarriedLoss:
+    """Mean squared error with the state handed on, but not its gradient: truncated back-propagation through time."""
+
+    def __init__(self, washout: int):
+        self.washout = washout
+        self.state: torch.Tensor | None = None
+
+    def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+        x, y, fresh = batch
+        outputs, self.state = model(x, None if fresh else self.state.detach())
+        washout = self.washout if fresh else 0
+        return nn.functional.mse_loss(outputs[:, washout:], y[:, washout:])
 
 
 def train(
@@ -160,28 +170,39 @@ def train(
 
     ``stop`` ends it earlier, in the middle of the schedule.
     """
-    source = carried if recipe == "carried" else drawn
-    batches = source(*RECIPES[recipe], torch.Generator("cpu").manual_seed(seed))
-    optimizer, state, curve = torch.optim.Adam(model.parameters(), lr=rate), None, []
-    for update in range(updates + 1):
+    steps, washout, count = RECIPES[recipe]
+    source = streams if recipe == "carried" else separate
+    stride = steps if recipe == "carried" else 4
+    data = lorenz_observer(lorenz_series(), steps=steps, washout=washout, stride=stride).train
+    curve = []
+
+    def look(update: int) -> None:
         if update in looks:
             curve.append({"update": update} | glimpse(model))
-        if update == (updates if stop is None else stop):
-            return curve
-        optimizer.param_groups[0]["lr"] = rate * cosine(update / updates)
-        x, y, washout = next(batches)
-        answers, state = model(x, state.detach() if recipe == "carried" and not washout else None)
-        optimizer.zero_grad()
-        nn.functional.mse_loss(answers[:, washout:], y[:, washout:]).backward()
-        optimizer.step()
+
+    def looked_at(*arguments) -> Iterator[Batch]:
+        for update, batch in enumerate(source(*arguments)):
+            look(update)
+            if update == stop:
+                return
+            yield batch
+
+    fit(
+        model, data, tuple(part[:1] for part in windows().validation), batches=looked_at, loss=CarriedLoss(washout),
+        optimizer=torch.optim.Adam(model.parameters(), lr=rate), batch_size=count, budget=Budget(steps=updates),
+        seed=seed, validations=1, progress=False,
+    )  # fmt: skip
+    if stop is None:
+        look(updates)
     return curve
 
 
 def glimpse(model: nn.Module) -> dict[str, list[float]]:
     """Mean squares on every fourth validation window and on the validation stretch as one run."""
     parts = scored_parts(test=False)
-    parts["validation"] = tuple(part[::4] for part in parts["validation"])
-    return {name: mean_squares(lambda x: model(x)[0], pair) for name, pair in parts.items()}
+    x, y = parts["validation"]
+    parts["validation"] = (x[::4], y[::4])
+    return {name: mean_squares(predictor(model), pair) for name, pair in parts.items()}
 
 
 def training(
@@ -278,11 +299,9 @@ BUDGETS = (5_100, 110_000)
 
 def job(work: Callable, **settings) -> Job:
     """A job that is named after its settings."""
-    words = [work.__name__, *(str(value) if name in _WORDS else f"{name}{value}" for name, value in settings.items())]
-    return Job(FOLDER, "-".join(words).replace(" ", "-").lower(), work, settings)
-
-
-_WORDS = ("kind", "data", "model", "recipe", "method")
+    plain = ("kind", "data", "model", "recipe", "method")
+    words = [str(value) if name in plain else f"{name}{value}" for name, value in settings.items()]
+    return Job("lorenz_case", "-".join([work.__name__, *words]).replace(" ", "-").lower(), work, settings)
 
 
 def fits() -> list[Job]:

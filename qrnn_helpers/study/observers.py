@@ -6,7 +6,6 @@ by the validation part; the test part is scored once, by five seeds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
@@ -14,17 +13,15 @@ import torch
 from torch import nn
 
 from ..backends import ExactBackend
-from ..baselines import echo_state, linear, nvar, untrained
+from ..baselines import echo_state, grid, linear, nvar, select, untrained
 from ..circuits import exchange_step, rotation_step, without_entanglers
 from ..dynamics import ks2d22, ks22_long
 from ..models import GRU, QRNN, RNN
-from ..tasks import PARTS, CellObserver, Fitted, Task, in_cells, observer, score
-from ..training import Budget, cosine, fit
+from ..tasks import PARTS, CellObserver, Fitted, Predict, Task, in_cells, observer, score
+from ..training import Budget, fit
 from .jobs import Job, state_from, state_to
 
-TUNING_SEED = 100
-
-UPDATES, BATCH = {"1d-8": 500, "1d-4": 500, "2d-36": 500}, 16
+UPDATES, BATCH = 500, 16
 
 MOST_LAGGED = 32
 """Lagged inputs whose products the quadratic autoregression takes: some 560 features."""
@@ -75,11 +72,11 @@ def train(task: Task, seed: int, *, kind: str, rate: float, updates: int) -> nn.
     model = network(kind, task.train[0].shape[2], task.train[1].shape[2], seed)
     if isinstance(model, QRNN):
         start_linear(model, task)
-    data, few = (tuple(part.float() for part in pair) for pair in (task.train, task.validation))
+    data = tuple(part.float() for part in task.train)
+    few = tuple(part[:BATCH].float() for part in task.validation)
     fit(
-        model, data, tuple(part[:BATCH] for part in few), optimizer=torch.optim.Adam(model.parameters(), lr=rate),
-        batch_size=BATCH, budget=Budget(steps=updates), washout=task.washout, seed=seed, schedule=cosine,
-        validations=1, progress=False,
+        model, data, few, optimizer=torch.optim.Adam(model.parameters(), lr=rate), batch_size=BATCH,
+        budget=Budget(steps=updates), washout=task.washout, seed=seed, validations=1, progress=False,
     )  # fmt: skip
     return model
 
@@ -94,7 +91,7 @@ def answering(model: nn.Module, task: Task) -> Fitted:
     return Fitted(predict, sum(w.numel() for w in model.parameters()), f"{task.sees}, all steps so far")
 
 
-def errors(task: Task, predict: Callable, part: str = "test") -> torch.Tensor:
+def errors(task: Task, predict: Predict, part: str = "test") -> torch.Tensor:
     """NRMSE at every step of a window: how the observer spins up from knowing nothing."""
     x, y = getattr(task, part)
     truth = y[:, task.lags - 1 :]
@@ -107,30 +104,32 @@ def compared(name: str, kind: str, updates: int, seeds: int) -> dict:
 
     Networks are tuned with a third of the updates.  Of networks the first seed's weights are kept.
     """
-    task, (fit_, settings) = cells(name), KINDS[kind]
-    more = {"updates": updates} if kind in NETWORKS else {}
-    short = {"updates": updates // 3} if more else {}
-    best, *others = settings(task)
-    tried = [
-        {"setting": own, "validation": score(task, fit_(task, TUNING_SEED, **own, **short).predict, "validation")}
-        for own in (best, *others)
-        if others
-    ]
-    if others:
-        best = min(tried, key=lambda row: row["validation"])["setting"]
-    found, kept = [], {}
-    for seed in range(1 if kind in CERTAIN else seeds):
-        if more:
-            model = train(task, seed, kind=kind, **best, **more)
-            kept = kept or state_to(model)
-            fitted = answering(model, task)
-        else:
-            fitted = fit_(task, seed, **best)
-        found.append({"test": score(task, fitted.predict), "steps": errors(task, fitted.predict).tolist()})
+    task = cells(name)
+    networks = {}
+
+    def fitted(setting: dict, seed: int, updates: int) -> Fitted:
+        if kind not in NETWORKS:
+            return FITS[kind](task, seed, **setting)
+        networks[seed] = train(task, seed, kind=kind, updates=updates, **setting)
+        return answering(networks[seed], task)
+
+    def trial(setting: dict, seed: int) -> dict:
+        return {
+            "setting": setting,
+            "validation": score(task, fitted(setting, seed, updates // 3).predict, "validation"),
+        }
+
+    setting, tried = select(settings_of(kind, task), trial, lambda outcome: outcome["validation"])
+    models = [fitted(setting, seed, updates) for seed in range(1 if kind in CERTAIN else seeds)]
     return {
-        "sees": fitted.sees, "parameters": fitted.parameters, "tried": tried, "setting": best,
-        "test": [row["test"] for row in found], "steps": [row["steps"] for row in found], "weights": kept,
-    }  # fmt: skip
+        "sees": models[0].sees,
+        "parameters": models[0].parameters,
+        "tried": tried,
+        "setting": setting,
+        "test": [score(task, model.predict) for model in models],
+        "steps": [errors(task, model.predict).tolist() for model in models],
+        "weights": state_to(networks[0]) if networks else {},
+    }
 
 
 def restored(name: str, kind: str) -> nn.Module:
@@ -140,53 +139,62 @@ def restored(name: str, kind: str) -> nn.Module:
     return state_from(model, job(name, kind).result["weights"])
 
 
-def _trained(task: Task, seed: int, **setting) -> Fitted:
-    return answering(train(task, seed, **setting), task)
-
-
-def _lagged(task: Task, most: int | None = None) -> list[dict]:
-    """Lags from a third of the longest to the longest: all that every scored step has seen."""
-    longest = min(task.lags, (most or task.lags * 1000) // task.train[0].shape[2])
-    return [{"lags": -(-longest * third // 3), "penalty": 1e-6} for third in (1, 2, 3)]
-
-
-def _rates(*rates: float) -> Callable[[Task], list[dict]]:
-    return lambda task: [{"rate": rate} for rate in rates]
-
-
-def _of(*rows: dict) -> Callable[[Task], list[dict]]:
-    return lambda task: list(rows)
-
-
-_echo = {"units": 300, "leak": 1.0, "penalty": 1e-6}
-
-_echoes = _of(*(_echo | {"gain": gain, "radius": radius} for gain, radius in ((0.1, 0.5), (0.1, 0.9), (0.4, 0.9))))
-
-_drawn = partial(untrained, step=rotation_step(3, 3))
-
 NETWORKS = ("RNN", "GRU", *CIRCUITS)
 
-KINDS = {
-    "linear": (linear, _of(*({"lags": 1, "penalty": penalty} for penalty in (1e-6, 1e-4, 1e-2)))),
-    "linear, lags": (linear, _lagged),
-    "quadratic, lags": (nvar, partial(_lagged, most=MOST_LAGGED)),
-    "echo-state network": (echo_state, _echoes),
-    "RNN": (partial(_trained, kind="RNN"), _rates(0.003, 0.01, 0.03)),
-    "GRU": (partial(_trained, kind="GRU"), _rates(0.003, 0.01, 0.03)),
-    "untrained circuit": (_drawn, _of(*({"gain": gain, "penalty": 1e-6} for gain in (0.5, 1.0, 2.0)))),
-    **{name: (partial(_trained, kind=name), _rates(0.02, 0.05, 0.1)) for name in CIRCUITS},
+FITS = {
+    "linear": linear,
+    "linear, lags": linear,
+    "quadratic, lags": nvar,
+    "echo-state network": echo_state,
+    "untrained circuit": partial(untrained, step=rotation_step(3, 3)),
 }
-"""For each kind of model: fit(task, seed, **setting), and the three settings to choose from."""
+"""Kinds without gradient descent: fit(task, seed, **setting)."""
 
 CERTAIN = ("linear", "linear, lags", "quadratic, lags")
 """Kinds without chance: one seed is enough."""
 
+KINDS = (
+    "linear",
+    "linear, lags",
+    "quadratic, lags",
+    "echo-state network",
+    "RNN",
+    "GRU",
+    "untrained circuit",
+    *CIRCUITS,
+)
+"""In the order of the tables."""
+
+SETTINGS = {
+    "linear": grid(lags=[1], penalty=[1e-6, 1e-4, 1e-2]),
+    "echo-state network": [
+        {"units": 300, "leak": 1.0, "penalty": 1e-6, "gain": gain, "radius": radius}
+        for gain, radius in ((0.1, 0.5), (0.1, 0.9), (0.4, 0.9))
+    ],
+    "untrained circuit": grid(gain=[0.5, 1.0, 2.0], penalty=[1e-6]),
+    **dict.fromkeys(("RNN", "GRU"), grid(rate=[0.003, 0.01, 0.03])),
+    **dict.fromkeys(CIRCUITS, grid(rate=[0.02, 0.05, 0.1])),
+}
+
+
+def settings_of(kind: str, task: Task) -> list[dict]:
+    """The three settings that a kind of model chooses from.
+
+    With lags they go from a third of the longest to the longest: all that every scored step has seen, or fewer
+    where their products would be too many.
+    """
+    if kind in SETTINGS:
+        return SETTINGS[kind]
+    longest = task.lags
+    if kind == "quadratic, lags":
+        longest = min(longest, MOST_LAGGED // task.train[0].shape[2])
+    return [{"lags": -(-longest * third // 3), "penalty": 1e-6} for third in (1, 2, 3)]
+
 
 def job(name: str, kind: str) -> Job:
     """The stored row of a task's table, or what makes it."""
-    updates = UPDATES[name]
-    label = "".join(letter if letter.isalnum() else "-" for letter in f"{name} {kind} {updates}").lower()
-    settings = {"name": name, "kind": kind, "updates": updates, "seeds": 5}
+    label = "".join(letter if letter.isalnum() else "-" for letter in f"{name} {kind} {UPDATES}").lower()
+    settings = {"name": name, "kind": kind, "updates": UPDATES, "seeds": 5}
     return Job("observers", label.replace("--", "-"), compared, settings)
 
 

@@ -15,12 +15,12 @@ import pandas as pd
 import torch
 from qiskit import QuantumCircuit
 
-from ..baselines import compare, standard_baselines, trained, tune
+from ..baselines import assess, standard_baselines, trained
 from ..checks import check_one_of
 from ..circuits import rotation_step, without_entanglers
 from ..dynamics import ks2d22, ks22_long, lorenz_series
 from ..models import QRNN
-from ..tasks import PARTS, Fitted, Task, lorenz_observer, mean_interval, patch_forecast, reduced_forecast, score
+from ..tasks import PARTS, Fitted, Task, lorenz_observer, mean_interval, patch_forecast, reduced_forecast
 from .jobs import Job, state_from, state_to
 from .methods import ks_task
 
@@ -69,29 +69,27 @@ def step_of(kind: str) -> QuantumCircuit:
 
 def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> dict:
     """One row of a task's table, with every trial and the test score of every seed."""
-    given, models = task(task_name), standard_baselines(rotation_step(2, 2), updates=updates)
-    baseline, networks = next(model for model in models if model.name == KINDS[kind]), {}
-    tests = []
+    baselines = standard_baselines(step_of("circuit"), updates=updates)
+    baseline = next(each for each in baselines if each.name == KINDS[kind])
+    networks = {}
 
     def fit(task: Task, seed: int, *, skip: bool, rate: float, updates: int) -> Fitted:
         x, y = task.train
         networks[seed] = QRNN(x.shape[2], y.shape[2], step_of(kind), skip=skip, dtype=x.dtype, seed=seed)
         return trained(task, networks[seed], seed, rate, updates)
 
-    def measure(task: Task, predict, part: str) -> float:
-        found = score(task, predict, part)
-        tests.extend([found] if part == "test" else [])
-        return found
-
     if kind in CIRCUITS:  # their weights are stored, too
         baseline = replace(baseline, fit=fit)
-    trials = tune(given, baseline)
-    setting = trials["setting"].iloc[0]
-    chosen = replace(baseline, settings=lambda task: [setting])
-    row = compare(given, [chosen], seeds=seeds, measure=measure).iloc[0].to_dict()
-    plain = {name: row[name] for name in ("sees", "parameters", "setting", "validation", "test")}
-    first = {"weights": state_to(networks[seeds[0]])} if networks else {}
-    return plain | {"tests": tests, "trials": trials.to_dict("list")} | first
+    found = assess(task(task_name), baseline, seeds=seeds)
+    return {
+        "sees": found.sees,
+        "parameters": found.parameters,
+        "setting": found.setting,
+        "validation": found.validation,
+        "test": float(np.mean(found.tests)),
+        "tests": found.tests,
+        "trials": found.trials.to_dict("list"),
+    } | ({"weights": state_to(networks[seeds[0]])} if networks else {})
 
 
 def job(name: str, kind: str) -> Job:

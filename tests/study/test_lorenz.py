@@ -41,9 +41,9 @@ def test_a_method_spends_its_budget():
 
 
 def test_streams_go_on_where_they_stopped():
-    batches = case.carried(*case.RECIPES["carried"], torch.Generator().manual_seed(0))
-    (x0, _, washout), (x1, _, later) = next(batches), next(batches)
-    assert (washout, later) == (case.WASHOUT, 0)
+    batches = case.streams(*case.stretches(680).train, case.BATCH, torch.Generator().manual_seed(0))
+    (x0, _, fresh), (x1, _, later) = next(batches), next(batches)
+    assert (fresh, later) == (True, False)
     whole = torch.cat([x0, x1], 1)
     values = torch.from_numpy(lorenz_series().values[0])
     low, high = values[:5445, 0].min(), values[:5445, 0].max()
