@@ -83,9 +83,12 @@ class Network(nn.Module):
         """The weights in front of the features."""
         return [weight for name, weight in self.body.named_parameters() if "decoder" not in name]
 
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.body.features(x)
+
     def read(self, x: torch.Tensor) -> torch.Tensor:
         """What the readout reads: features and inputs."""
-        return torch.cat([self.body.features(x), x], dim=-1)
+        return torch.cat([self.features(x), x], dim=-1)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
         return self.readout(self.read(x)), None
@@ -111,8 +114,9 @@ def trained(
     """Inner weights by exact gradients (none for ``updates`` 0), the readout by ridge regression."""
     model = network(kind, gain, seed)
     if updates:
-        features, weights = model.body.features, model.inner()
-        train_features(features, weights, task, rate=rate, updates=updates, penalty=1e-7, batch=BATCH, seed=seed)
+        train_features(
+            model.features, model.inner(), task, rate=rate, updates=updates, penalty=1e-7, batch=BATCH, seed=seed
+        )
     x, y = task.train
     rows = in_pieces(model.read, x)[:, -1]
     weight, bias = ridge_readout(rows, y[:, -1], 1e-8)

@@ -80,16 +80,9 @@ def contest(task_name: str, kind: str, updates: int, seeds: tuple[int, ...]) -> 
 
     if kind in CIRCUITS:  # their weights are stored, too
         baseline = replace(baseline, fit=fit)
-    found = assess(task(task_name), baseline, seeds=seeds)
-    return {
-        "sees": found.sees,
-        "parameters": found.parameters,
-        "setting": found.setting,
-        "validation": found.validation,
-        "test": float(np.mean(found.tests)),
-        "tests": found.tests,
-        "trials": found.trials.to_dict("list"),
-    } | ({"weights": state_to(networks[seeds[0]])} if networks else {})
+    row = assess(task(task_name), baseline, seeds=seeds)
+    weights = {"weights": state_to(networks[seeds[0]])} if networks else {}
+    return row | {"trials": row["trials"].to_dict("list"), "test": float(np.mean(row["tests"]))} | weights
 
 
 def job(name: str, kind: str) -> Job:
