@@ -1,6 +1,12 @@
-"""How gradients are estimated: one file for each method."""
+"""How gradients are estimated: one file for each method, beside what several share.
 
-from .base import Autograd, GradientEstimator
+A method is a subclass of `GradientEstimator` that answers two questions:
+``estimate(executor, angles, weights)``: dL/dangles, (batch, time, P), from circuits run by ``executor``;
+``circuits(program, time_steps)``: how many of them, at most, it runs for one sample.
+"""
+
+from .autograd import Autograd
+from .base import GradientEstimator
 from .dead_angles import live_angles
 from .directional_shift import DirectionalShift
 from .finite_difference import FiniteDifference

@@ -14,6 +14,7 @@ import torch
 
 from ..backends import ExactBackend
 from ..simulation import StepProgram
+from .base import indices_of
 
 __all__ = ["LiveAngles", "live_angles"]
 
@@ -48,8 +49,8 @@ class LiveAngles:
 
     def complete(self, slopes: torch.Tensor) -> torch.Tensor:
         """Slopes (batch, time, G), right for live gates -> right for all."""
-        flat = slopes.flatten(1)[:, self.source.to(slopes.device)] * self.factor.to(slopes)
-        return flat.view_as(slopes)
+        sources = slopes.flatten(1)[:, self.source.to(slopes.device)]
+        return (sources * self.factor.to(slopes)).view_as(slopes)
 
 
 @lru_cache(maxsize=32)
@@ -64,43 +65,48 @@ def live_angles(program: StepProgram, time_steps: int, fresh: bool = True) -> Li
     slopes = _random_slopes(program, time_steps, fresh)
     norms = slopes.norm(dim=0)
     alive = norms > DEAD * norms.max() if len(norms) else norms > 0
-    unit = slopes.T / norms.where(alive, 1.0)[:, None]
-    order = torch.arange(len(norms), dtype=torch.int64, device=norms.device)
-    source = torch.cat([_last_alike(unit, few) for few in order.split(max(1, PAIRS // max(1, len(norms))))])
-    sign = (unit * unit[source]).sum(1).sign()
+    directions = slopes.T / norms.where(alive, 1.0)[:, None]
+    order = indices_of(norms)
+    portions = order.split(max(1, PAIRS // max(1, len(norms))))
+    source = torch.cat([_last_parallel(directions, rows) for rows in portions])
+    sign = (directions * directions[source]).sum(1).sign()
     factor = (sign * norms / norms[source].where(alive, 1.0)).where(alive, 0.0)
     live = alive & (source == order)
     return LiveAngles(live.view(time_steps, -1), source, factor)
 
 
-def _last_alike(unit: torch.Tensor, few: torch.Tensor) -> torch.Tensor:
-    """For a few rows of ``unit`` (N, TRIALS) the last row that is the same up to its sign, else themselves.
+def _last_parallel(directions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """For some rows of unit vectors (N, TRIALS) the last row that is the same up to its sign, else themselves.
 
     Of equal slopes the last one is run: the causal cut leaves it the fewest outputs.  All N**2 pairs are looked
     at, but only a few rows' at a time.
     """
-    overlap = unit[few] @ unit.T
-    one, two = (overlap.abs() > 1 - PARALLEL).nonzero(as_tuple=True)
-    apart = (unit[few[one]] - overlap[one, two].sign()[:, None] * unit[two]).norm(dim=1)
-    alike = apart < PARALLEL
-    return few.scatter_reduce(0, one[alike], two[alike], "amax")
+    overlap = directions[rows] @ directions.T
+    one, other = (overlap.abs() > 1 - PARALLEL).nonzero(as_tuple=True)
+    sign = overlap[one, other].sign()[:, None]
+    distance = (directions[rows[one]] - sign * directions[other]).norm(dim=1)
+    parallel = distance < PARALLEL
+    return rows.scatter_reduce(0, one[parallel], other[parallel], "amax")
 
 
 @torch.inference_mode(False)
 @torch.enable_grad()  # an estimator asks during a backward pass, where torch records nothing
 def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.Tensor:
     """Exact slopes (TRIALS, time * G) of random weighted readouts at random gate angles."""
-    if not program.occurrences:
+    gates = len(program.occurrences)
+    if not gates:
         return torch.zeros(TRIALS, 0, dtype=torch.float64, device="cpu")
     generator = torch.Generator("cpu").manual_seed(0)
-    real = {"generator": generator, "dtype": torch.float64, "device": "cpu"}
-    angles = 2 * torch.pi * torch.rand(TRIALS, time_steps, len(program.occurrences), **real)
-    weights = torch.randn(TRIALS, time_steps, 2**program.readout, **real)
+    uniform = torch.rand(TRIALS, time_steps, gates, generator=generator, dtype=torch.float64, device="cpu")
+    outcomes = 2**program.readout
+    weights = torch.randn(TRIALS, time_steps, outcomes, generator=generator, dtype=torch.float64, device="cpu")
     # From circuits of full angles to such of angles so small that the memory outlives all steps.
     shrink = torch.arange(TRIALS, dtype=torch.float64, device="cpu") / (TRIALS - 1)
+    angles = 2 * torch.pi * uniform
     angles *= ((1 + time_steps / MIXING) ** -shrink)[:, None, None]
     angles.requires_grad_()
-    probabilities, _ = ExactBackend().run(program, angles, None if fresh else _random_state(program, generator))
+    state = None if fresh else _random_state(program, generator)
+    probabilities, _ = ExactBackend().run(program, angles, state)
     (slopes,) = torch.autograd.grad((weights * probabilities).sum(), angles)
     return slopes.flatten(1)
 
@@ -108,6 +114,6 @@ def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.
 def _random_state(program: StepProgram, generator: torch.Generator) -> torch.Tensor:
     """Density matrices (TRIALS, 2**memory, 2**memory) of full rank."""
     size = 2**program.memory
-    raw = torch.randn(TRIALS, size, size, generator=generator, dtype=torch.complex128, device="cpu")
-    rho = raw @ raw.mH
+    factor = torch.randn(TRIALS, size, size, generator=generator, dtype=torch.complex128, device="cpu")
+    rho = factor @ factor.mH
     return rho / rho.diagonal(dim1=-2, dim2=-1).sum(-1).real[:, None, None]

@@ -1,17 +1,18 @@
-"""The shift rule along random directions."""
+"""The shift rule along random directions: g = mean over Delta of f'(0; Delta) Delta, f' by Riesz's formula."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from ..checks import check_instance, check_integer, torch_generator
-from .base import GradientEstimator, changes, check_copies, signs_of
+from ..backends import Executor
+from .base import check_variants
+from .directions import RandomDirections
 
 __all__ = ["DirectionalShift"]
 
 
-class DirectionalShift(GradientEstimator):
+class DirectionalShift(RandomDirections):
     """Slopes along random directions of all gate angles, by the shift rule: SPSA without its bias.
 
     Along a direction Delta of signs, s -> f(theta + s Delta) holds frequencies up to B, the sum of every
@@ -29,30 +30,22 @@ class DirectionalShift(GradientEstimator):
     """
 
     def __init__(self, directions: int = 1, seed: int | torch.Generator | None = None, causal: bool = False):
-        self.directions = check_integer("directions", directions, minimum=1)
-        self.generator = torch_generator(seed)
-        self.causal = check_instance("causal", causal, bool, "True or False")
+        super().__init__(directions, seed, causal)
 
-    def __repr__(self) -> str:
-        return f"DirectionalShift(directions={self.directions}, causal={self.causal})"
-
-    def circuits(self, program, time_steps):
-        return 2 * self.directions
-
-    def estimate(self, executor, angles, weights):
+    def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         program = executor.program
         gate_angles = program.gate_angles(angles)
-        band = angles.shape[1] * sum(np.ptp(op.family.eigenvalues) for op in program.occurrences)
+        band = angles.shape[1] * sum(np.ptp(op.family.eigenvalues) for op in program.occurrences if op.family)
         if not band:  # no angle moves anything
             return torch.zeros_like(angles)
-        check_copies("directions", gate_angles, 2 * self.directions, angles.shape[1])
-        signs = signs_of((self.directions, *gate_angles.shape), self.generator, angles)
+        check_variants("directions", gate_angles, 2 * self.directions, angles.shape[1])
+        signs = self.signs(gate_angles)
         node = _riesz_nodes(signs.shape[:2], self.generator).to(angles)[..., None, None]
-        moves = (2 * node + 1) * torch.pi / (2 * band) * signs
-        both = program.reduced(torch.cat([gate_angles + moves, gate_angles - moves]))
-        forth, back = executor.values(both, weights).split(self.directions)
-        change = changes(forth - back, self.causal) * (1 - 2 * (node % 2))
-        return program.vjp(angles, (band / 2 * change * signs).mean(0))
+        shift = (2 * node + 1) * torch.pi / (2 * band) * signs
+        shifted = program.reduced(torch.cat([gate_angles + shift, gate_angles - shift]))
+        difference = self.difference(executor, shifted, weights)
+        slope = band / 2 * (difference * (1 - 2 * (node % 2)))
+        return program.vjp(angles, (slope * signs).mean(0))
 
 
 def _riesz_nodes(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
@@ -61,11 +54,12 @@ def _riesz_nodes(shape: tuple[int, ...], generator: torch.Generator) -> torch.Te
     The tail P(k >= n) is 2 / pi**2 times the trigamma function at n + 1/2; a uniform number is looked
     up in it by bisection.
     """
-    tail = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
-    low = torch.zeros_like(tail)
-    high = torch.full_like(tail, 2.0**48)
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
+    low = torch.zeros_like(uniform)
+    high = torch.full_like(uniform, 2.0**48)
     while (high - low).max() > 1:
         middle = ((low + high) / 2).floor()
-        beyond = 2 / torch.pi**2 * torch.special.polygamma(1, middle + 0.5) > tail
-        low, high = torch.where(beyond, middle, low), torch.where(beyond, high, middle)
+        tail = 2 / torch.pi**2 * torch.special.polygamma(1, middle + 0.5)
+        low = torch.where(tail > uniform, middle, low)
+        high = torch.where(tail > uniform, high, middle)
     return low

@@ -1,12 +1,13 @@
-"""Central differences."""
+"""Central differences, angle by angle: g = [f(theta + h) - f(theta - h)] / 2h."""
 
 from __future__ import annotations
 
 import torch
 
+from ..backends import Executor
 from ..checks import check_instance, check_real
-from ..simulation import along
-from .base import GradientEstimator, check_copies, check_move
+from ..simulation import StepProgram, along
+from .base import GradientEstimator, check_perturbation, check_variants
 
 __all__ = ["FiniteDifference"]
 
@@ -24,23 +25,23 @@ class FiniteDifference(GradientEstimator):
         self.h = check_real("h", h, minimum=0.0, exclusive=True)
         self.causal = check_instance("causal", causal, bool, "True or False")
 
-    def __repr__(self) -> str:
-        return f"FiniteDifference(h={self.h}, causal={self.causal})"
-
-    def circuits(self, program, time_steps):
+    def circuits(self, program: StepProgram, time_steps: int) -> int:
         return 2 * time_steps * len(program.parameters)
 
-    def estimate(self, executor, angles, weights):
-        program, count = executor.program, angles.shape[2]
+    def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        program = executor.program
+        count = angles.shape[2]
         gate_angles = program.gate_angles(angles)
-        check_move("h", self.h, angles, executor)
-        moves = self.h * torch.eye(count, dtype=angles.dtype, device=angles.device)[:, None]
+        check_perturbation("h", self.h, angles, executor)
         readouts = executor.variants(gate_angles, weights, self.causal)
         gradient = torch.zeros_like(angles)
-        for steps in executor.spans(gate_angles, 2 * count) if count else ():
-            check_copies("angles", gate_angles, 2 * count, len(steps), count)
+        if not count:
+            return gradient
+        perturbations = self.h * torch.eye(count, dtype=angles.dtype, device=angles.device)[:, None]
+        for steps in executor.spans(gate_angles, 2 * count):
+            check_variants("angles", gate_angles, 2 * count, len(steps), count)
             here = along(angles, steps)
-            replaced = program.gate_angles(torch.cat([here + moves, here - moves]))
-            forth, back = readouts(steps, replaced).unflatten(1, (len(steps), -1)).split(count)
-            gradient[:, steps.start : steps.stop] = (forth - back).permute(2, 1, 0) / (2 * self.h)
+            perturbed = program.gate_angles(torch.cat([here + perturbations, here - perturbations]))
+            plus, minus = readouts(steps, perturbed).unflatten(1, (len(steps), -1)).chunk(2)
+            gradient[:, steps.start : steps.stop] = (plus - minus).permute(2, 1, 0) / (2 * self.h)
         return gradient

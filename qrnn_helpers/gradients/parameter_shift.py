@@ -1,15 +1,27 @@
-"""The parameter-shift rule for all gate angles, or for a random few of them."""
+"""The parameter-shift rule, f'(theta) = sum_k c_k f(theta + s_k), for all gate angles or for a random few of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import torch
 
+from ..backends import Executor
 from ..checks import check_instance, check_integer, torch_generator
 from ..simulation import StepProgram, along
-from .base import GradientEstimator, check_copies, numbers_of
+from .base import GradientEstimator, check_variants, indices_of
 from .dead_angles import live_angles
 
 __all__ = ["ParameterShift", "RandomCoordinate"]
+
+
+class Terms(NamedTuple):
+    """Gate, shift s and coefficient c of every term of some gates' shift rules, (K,) each."""
+
+    gate: torch.Tensor
+    shift: torch.Tensor
+    coefficient: torch.Tensor
 
 
 class ParameterShift(GradientEstimator):
@@ -39,28 +51,26 @@ class ParameterShift(GradientEstimator):
     def __repr__(self) -> str:
         return f"ParameterShift(causal={self.causal}{', prune=True' if self.prune else ''})"
 
-    def circuits(self, program, time_steps):
+    def circuits(self, program: StepProgram, time_steps: int) -> int:
         if not self.prune:
             return time_steps * program.shift_circuits
         return int(live_angles(program, time_steps).live[:, program.shift_terms[0]].sum())
 
-    def estimate(self, executor, angles, weights):
-        program, time_steps, count = executor.program, angles.shape[1], executor.program.shift_circuits
+    def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        program = executor.program
         gate_angles = program.gate_angles(angles)
-        plan = live_angles(program, time_steps, executor.state is None) if self.prune else None
         readouts = executor.variants(gate_angles, weights, self.causal)
-        slopes = torch.zeros_like(gate_angles)
-        spans = [range(t, t + 1) for t in range(time_steps)] if self.prune else executor.spans(gate_angles, count)
-        for steps in spans:
-            gate, shift, coefficient = _terms(program, angles, plan.live[steps.start] if self.prune else None)
-            if not len(gate):
-                continue
-            check_copies("angles", gate_angles, len(gate), len(steps))
-            shifted = along(gate_angles, steps).repeat(len(gate), 1, 1)
-            shifted[numbers_of(gate), :, gate] += shift[:, None]
-            value = (coefficient[:, None] * readouts(steps, shifted)).unflatten(1, (len(steps), -1))
-            slopes[:, steps.start : steps.stop].index_add_(2, gate, value.permute(2, 1, 0))
-        return program.vjp(angles, plan.complete(slopes) if self.prune else slopes)
+        gradient = torch.zeros_like(gate_angles)
+        terms = _terms(program, angles)
+        if not self.prune:
+            for steps in executor.spans(gate_angles, len(terms.gate)):
+                _shift_rule(readouts, gate_angles, steps, terms, gradient)
+            return program.vjp(angles, gradient)
+        plan = live_angles(program, angles.shape[1], executor.state is None)
+        for t, live in enumerate(plan.live.to(angles.device)):
+            live_terms = Terms(*(each[live[terms.gate]] for each in terms))
+            _shift_rule(readouts, gate_angles, range(t, t + 1), live_terms, gradient)
+        return program.vjp(angles, plan.complete(gradient))
 
 
 class RandomCoordinate(GradientEstimator):
@@ -80,43 +90,59 @@ class RandomCoordinate(GradientEstimator):
         self.generator = torch_generator(seed)
         self.causal = check_instance("causal", causal, bool, "True or False")
 
-    def __repr__(self) -> str:
-        return f"RandomCoordinate(coordinates={self.coordinates}, causal={self.causal})"
-
-    def circuits(self, program, time_steps):
+    def circuits(self, program: StepProgram, time_steps: int) -> int:
         counts = torch.bincount(program.shift_terms[0], minlength=len(program.occurrences)).repeat(time_steps)
         return int(counts.sort(descending=True).values[: self.coordinates].sum())
 
-    def estimate(self, executor, angles, weights):
-        program, (batch, time_steps, _) = executor.program, angles.shape
-        gate_angles, gates = program.gate_angles(angles), len(program.occurrences)
+    def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        program = executor.program
+        gate_angles = program.gate_angles(angles)
+        batch, time_steps, gates = gate_angles.shape
         if not gates:
             return torch.zeros_like(angles)
-        check_copies("coordinates", gate_angles, self.circuits(program, time_steps), time_steps)
+        check_variants("coordinates", gate_angles, self.circuits(program, time_steps), time_steps)
         drawn = self._draw(batch, time_steps * gates).to(angles.device)
-        gate, shift, coefficient = _terms(program, angles)
-        # One row for each term of each drawn gate: which sample, which draw, which term.
-        sample, draw, term = (drawn[..., None] % gates == gate).nonzero(as_tuple=True)
+        terms = _terms(program, angles)
+        # One circuit for each term of each drawn gate: which sample, which draw, which term.
+        sample, draw, term = (drawn[..., None] % gates == terms.gate).nonzero(as_tuple=True)
         place = drawn[sample, draw]
-        rows = gate_angles[sample]
-        rows.flatten(1)[numbers_of(place), place] += shift[term]
-        first = place // gates if self.causal else torch.zeros_like(place)
-        seen = numbers_of(angles[0]) >= first[:, None]
-        value = (executor.of_samples(sample).values(rows, weights[sample]) * seen).sum(-1)
-        slopes = torch.zeros_like(gate_angles)
-        slopes.flatten(1).index_put_((sample, place), coefficient[term] * value, accumulate=True)
-        return program.vjp(angles, slopes * (time_steps * gates / self.coordinates))
+        shifted = gate_angles[sample]
+        shifted.flatten(1)[indices_of(place), place] += terms.shift[term]
+        values = executor.of_samples(sample).values(shifted, weights[sample])
+        if self.causal:
+            values = values * (indices_of(angles[0]) >= (place // gates)[:, None])
+        gradient = torch.zeros_like(gate_angles)
+        gradient.flatten(1).index_put_((sample, place), terms.coefficient[term] * values.sum(-1), accumulate=True)
+        return program.vjp(angles, gradient * (time_steps * gates / self.coordinates))
 
     def _draw(self, batch: int, total: int) -> torch.Tensor:
         """Numbers of the drawn gate angles (batch, coordinates), none twice in a row."""
         check_integer("coordinates", self.coordinates, maximum=total)
-        real = {"dtype": torch.float64, "device": self.generator.device}
-        order = torch.rand(batch, total, generator=self.generator, **real).argsort(1)
-        return order[:, : self.coordinates]
+        device = self.generator.device
+        keys = torch.rand(batch, total, generator=self.generator, dtype=torch.float64, device=device)
+        return keys.argsort(1)[:, : self.coordinates]
 
 
-def _terms(program: StepProgram, like: torch.Tensor, live: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
-    """Gate, shift and coefficient of every term of the (live) gates' shift rules, on the device of ``like``."""
+def _terms(program: StepProgram, like: torch.Tensor) -> Terms:
+    """Of all gates, on the device of ``like``."""
     gate, shift, coefficient = program.shift_terms
-    chosen = slice(None) if live is None else live[gate]
-    return gate[chosen].to(like.device), shift[chosen].to(like), coefficient[chosen].to(like)
+    return Terms(gate.to(like.device), shift.to(like), coefficient.to(like))
+
+
+def _shift_rule(
+    readouts: Callable[[range, torch.Tensor], torch.Tensor],
+    gate_angles: torch.Tensor,
+    steps: range,
+    terms: Terms,
+    gradient: torch.Tensor,
+) -> None:
+    """Add the terms of some steps to the ``gradient`` (batch, time, G) along their gate angles."""
+    count = len(terms.gate)
+    if not count:
+        return
+    check_variants("angles", gate_angles, count, len(steps))
+    shifted = along(gate_angles, steps).repeat(count, 1, 1)
+    shifted[indices_of(terms.gate), :, terms.gate] += terms.shift[:, None]
+    values = terms.coefficient[:, None] * readouts(steps, shifted)
+    by_step = values.unflatten(1, (len(steps), -1)).permute(2, 1, 0)
+    gradient[:, steps.start : steps.stop].index_add_(2, terms.gate, by_step)

@@ -1,16 +1,18 @@
-"""Simultaneous perturbation (Spall 1992)."""
+"""Simultaneous perturbation: g = mean over Delta of [f(theta + c Delta) - f(theta - c Delta)] / 2c Delta."""
 
 from __future__ import annotations
 
 import torch
 
-from ..checks import check_instance, check_integer, check_real, torch_generator
-from .base import GradientEstimator, changes, check_copies, check_move, signs_of
+from ..backends import Executor
+from ..checks import check_real
+from .base import check_perturbation, check_variants
+from .directions import RandomDirections
 
 __all__ = ["SPSA"]
 
 
-class SPSA(GradientEstimator):
+class SPSA(RandomDirections):
     """Simultaneous perturbation of all angles (Spall 1992), averaged over ``directions`` directions.
 
     g = mean over Delta of [f(theta + c Delta) - f(theta - c Delta)] / (2 c) Delta, with independent signs
@@ -23,21 +25,13 @@ class SPSA(GradientEstimator):
         self, c: float = 0.1, directions: int = 1, seed: int | torch.Generator | None = None, causal: bool = False
     ):
         self.c = check_real("c", c, minimum=0.0, exclusive=True)
-        self.directions = check_integer("directions", directions, minimum=1)
-        self.generator = torch_generator(seed)
-        self.causal = check_instance("causal", causal, bool, "True or False")
+        super().__init__(directions, seed, causal)
 
-    def __repr__(self) -> str:
-        return f"SPSA(c={self.c}, directions={self.directions}, causal={self.causal})"
-
-    def circuits(self, program, time_steps):
-        return 2 * self.directions
-
-    def estimate(self, executor, angles, weights):
-        check_move("c", self.c, angles, executor)
-        check_copies("directions", angles, 2 * self.directions, angles.shape[1], len(executor.program.occurrences))
-        signs = signs_of((self.directions, *angles.shape), self.generator, angles)
-        both = executor.program.gate_angles(torch.cat([angles + self.c * signs, angles - self.c * signs]))
-        forth, back = executor.values(both, weights).split(self.directions)
-        change = changes(forth - back, self.causal)
-        return (change * signs).mean(0) / (2 * self.c)
+    def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        program = executor.program
+        check_perturbation("c", self.c, angles, executor)
+        check_variants("directions", angles, 2 * self.directions, angles.shape[1], len(program.occurrences))
+        signs = self.signs(angles)
+        perturbed = torch.cat([angles + self.c * signs, angles - self.c * signs])
+        difference = self.difference(executor, program.gate_angles(perturbed), weights)
+        return (difference * signs).mean(0) / (2 * self.c)

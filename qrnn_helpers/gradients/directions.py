@@ -1,0 +1,44 @@
+"""What methods share that move all angles at once, along random directions Delta of signs +-1."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from ..backends import Executor
+from ..checks import check_bytes, check_instance, check_integer, shown, torch_generator
+from ..simulation import StepProgram
+from .base import GradientEstimator
+
+__all__ = ["RandomDirections"]
+
+
+class RandomDirections(GradientEstimator):
+    """An estimator from one pair of circuits for each of its ``directions``, fresh for every sample and call."""
+
+    def __init__(self, directions: int, seed: int | torch.Generator | None, causal: bool):
+        self.directions = check_integer("directions", directions, minimum=1)
+        self.generator = torch_generator(seed)
+        self.causal = check_instance("causal", causal, bool, "True or False")
+
+    def circuits(self, program: StepProgram, time_steps: int) -> int:
+        return 2 * self.directions
+
+    def signs(self, angles: torch.Tensor) -> torch.Tensor:
+        """Independent signs +-1, (directions, ...) for angles (...)."""
+        shape = (self.directions, *angles.shape)
+        check_bytes("directions", 40 * math.prod(shape), f"{shown(self.directions)} for angles of shape {shape[1:]}")
+        device = self.generator.device
+        return (2 * torch.randint(2, shape, generator=self.generator, dtype=torch.int64, device=device) - 1).to(angles)
+
+    def difference(self, executor: Executor, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """f(+) - f(-) of circuits (2 m, batch, time, G), the + ones first: (m, batch, 1, 1), over all outputs together.
+
+        With ``causal`` (m, batch, time, 1), at place s over the outputs from step s on.
+        """
+        plus, minus = executor.values(gate_angles, weights).chunk(2)
+        change = plus - minus
+        if self.causal:
+            return change.flip(-1).cumsum(-1).flip(-1)[..., None]
+        return change.sum(-1, keepdim=True)[..., None]
