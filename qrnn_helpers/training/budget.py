@@ -62,15 +62,20 @@ class Spending:
     def __init__(self, model: nn.Module, budget: Budget, evaluations: int | None):
         self.layers = [module for module in model.modules() if isinstance(module, QuantumRecurrentLayer)]
         self.ledgers = list({id(layer.cost): layer.cost for layer in self.layers}.values())
-        self.budget, self.evaluations, self.steps = budget, evaluations, 0
+        self.budget = budget
+        self.evaluations = evaluations
+        """Calls of the closure in a step, where the optimiser says how many."""
         self.limited = budget.circuits is not None or budget.shots is not None
-        self.spent, self.each = [0, 0, 0.0], [0, 0]  # circuits, shots, seconds; the most of one call of the closure
+        self.steps = 0
+        self.spent = [0, 0, 0.0]
+        """Circuits, shots and seconds."""
+        self.calls = 0
+        """The most calls of the closure in a step so far."""
+        self.each = [0, 0]
+        """The most circuits and shots of one call."""
         self.planned: list[int] | None = None
-        self.calls = 0  # of the closure, the most in a step
-        if budget.circuits is not None and not self.layers:
-            raise ValueError(f"budget must be in steps for a model without a quantum layer; got {budget}")
-        if budget.shots is not None and not any(layer.backend.shots for layer in self.layers):
-            raise ValueError(f"budget must not be in shots on a backend that draws none; got {budget}")
+        """Those of the call that is under way."""
+        _check_budget(budget, self.layers)
 
     def __enter__(self) -> Spending:
         self.hooks = [layer.register_forward_pre_hook(self._plan, with_kwargs=True) for layer in self.layers]
@@ -99,23 +104,25 @@ class Spending:
         """One call of the closure, the ``number``-th of its step from 0 on."""
         if not self._allows(self.each, number):
             raise OverBudget
-        self.planned, self.number, before = [0, 0], number, self._booked()
+        self.planned = [0, 0]
+        self.number = number
+        before = self._booked()
         try:
             yield
         finally:
-            now = self._booked()
-            taken = [after - start for after, start in zip(now, before)]
-            self.spent = [sum(pair) for pair in zip(self.spent, taken)]
-            self.each = [max(three) for three in zip(self.each, self.planned, taken)]
+            booked = [now - then for now, then in zip(self._booked(), before)]
+            self.spent = [sum(pair) for pair in zip(self.spent, booked)]
+            self.each = [max(three) for three in zip(self.each, self.planned, booked)]
             self.planned = None
 
     def _plan(self, layer: QuantumRecurrentLayer, args: tuple, kwargs: dict) -> None:
         """What a call of a layer will take, its gradient included; what is no angles the layer refuses itself."""
         angles = args[0] if args else kwargs.get("angles")
-        if self.planned is None or not (isinstance(angles, torch.Tensor) and angles.dim() == 3 and angles.numel()):
+        if self.planned is None or not isinstance(angles, torch.Tensor) or angles.dim() != 3 or not angles.numel():
             return
-        batch, time_steps, _ = angles.shape
-        circuits = layer.update_circuits(batch, time_steps) if torch.is_grad_enabled() else batch
+        circuits = len(angles)
+        if torch.is_grad_enabled():
+            circuits = layer.update_circuits(circuits, angles.shape[1])
         self.planned[0] += circuits
         self.planned[1] += circuits * layer.backend.shots
         if not self._allows(self.planned, self.number):
@@ -123,11 +130,19 @@ class Spending:
 
     def _allows(self, each: list[int], number: int) -> bool:
         """Whether the rest of a step fits, from call ``number`` of the closure on, if each call takes as much."""
-        left = max(1, (self.evaluations or 1) - number)
-        circuits, shots = (spent + one * left for spent, one in zip(self.spent, each))
+        calls = max(1, (self.evaluations or 1) - number)
+        circuits, shots = (spent + calls * most for spent, most in zip(self.spent, each))
         return self.budget.fraction(self.steps + 1, circuits, shots) <= 1
 
-    def _booked(self) -> list:
+    def _booked(self) -> list[float]:
         """Circuits, shots, seconds on all ledgers, in whatever scope."""
         totals = [ledger.total() for ledger in self.ledgers]
         return [sum(getattr(total, name) for total in totals) for name in ("circuits", "shots", "seconds")]
+
+
+def _check_budget(budget: Budget, layers: list[QuantumRecurrentLayer]) -> None:
+    """Refuse limits on what these layers never spend."""
+    if budget.circuits is not None and not layers:
+        raise ValueError(f"budget must be in steps for a model without a quantum layer; got {budget}")
+    if budget.shots is not None and not any(layer.backend.shots for layer in layers):
+        raise ValueError(f"budget must not be in shots on a backend that draws none; got {budget}")

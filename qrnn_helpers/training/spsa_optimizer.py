@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 import warnings
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..checks import check_bytes, check_instance, check_integer, check_real, shown, torch_generator
+from ..checks import check_bytes, check_integer, check_real, shown, torch_generator
 
 __all__ = ["SPSAOptimizer"]
 
@@ -19,8 +18,8 @@ __all__ = ["SPSAOptimizer"]
 MOST = 10**6
 """Weights' tensors, and directions, for each of which the closure runs twice."""
 
-KEPT = ("k", "directions")
-"""What a copy and a state_dict keep beside torch's own and the generator."""
+KEPT = ("k", "directions", "generator")
+"""What a copy and a state_dict keep beside torch's own."""
 
 
 ALLOWED = "an iterable of weights, or of dicts of them, such as model.parameters()"
@@ -172,23 +171,23 @@ class SPSAOptimizer(torch.optim.Optimizer):
         return c
 
     def state_dict(self) -> dict:
-        """torch's own, and under "spall" what the next step needs: k and the generator."""
-        own = {name: getattr(self, name) for name in KEPT}
-        return super().state_dict() | {"spall": own | {"generator": self.generator.get_state()}}
+        """torch's own, and under "spall" what the next step needs."""
+        kept = {name: getattr(self, name) for name in KEPT}
+        return super().state_dict() | {"spall": kept | {"generator": self.generator.get_state()}}
 
     def load_state_dict(self, state_dict: dict) -> None:
         """Go on where `state_dict` was taken, bit for bit; the options come from there, too."""
-        own = state_dict.get("spall") if isinstance(state_dict, dict) else None
-        if not isinstance(own, dict) or not {*KEPT, "generator"} <= own.keys():
-            raise ValueError(f"state_dict must come from an SPSAOptimizer; got one with spall {shown(own)}")
+        kept = state_dict.get("spall") if isinstance(state_dict, dict) else None
+        if not isinstance(kept, dict) or not kept.keys() >= {*KEPT}:
+            raise ValueError(f"state_dict must come from an SPSAOptimizer; got one with spall {shown(kept)}")
         super().load_state_dict(state_dict)
-        self.generator.set_state(own["generator"].cpu())
-        for name in KEPT:
-            setattr(self, name, own[name])
+        self.k = kept["k"]
+        self.directions = kept["directions"]
+        self.generator.set_state(kept["generator"].cpu())
 
     def __getstate__(self) -> dict:
-        """For copies and pickles: torch's own would drop k and the generator."""
-        return super().__getstate__() | {name: getattr(self, name) for name in (*KEPT, "generator")}
+        """For copies and pickles: torch's own would drop what the next step needs."""
+        return super().__getstate__() | {name: getattr(self, name) for name in KEPT}
 
     def __repr__(self) -> str:
         options = f"directions={self.directions}, k={self.k}"
@@ -264,7 +263,6 @@ def _loss(closure: Callable) -> float:
         ) from error
     if isinstance(loss, torch.Tensor) and loss.numel() == 1 and not loss.is_complex():
         loss = loss.item()
-    check_instance("closure's loss", loss, numbers.Real, "a real number or a tensor that holds one")
     try:
         return check_real("closure's loss", loss)
     except ValueError as error:

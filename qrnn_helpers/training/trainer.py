@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
@@ -11,16 +10,17 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ..backends import CostLedger
-from ..checks import check_bytes, check_instance, check_integer, check_tensor, shown, torch_generator
+from ..checks import check_instance, check_integer, shown, torch_generator
 from ..tasks import Pair, nrmse
+from .batches import check_pair, shuffled
 from .budget import Budget, Spending, cosine
 from .loop import Schedule, updates
 
-__all__ = ["fit", "shuffled"]
+__all__ = ["fit"]
 
 
 BatchSource = Callable[[torch.Tensor, torch.Tensor, int, torch.Generator], Iterator]
@@ -29,16 +29,9 @@ BatchSource = Callable[[torch.Tensor, torch.Tensor, int, torch.Generator], Itera
 Loss = Callable[[nn.Module, Any], torch.Tensor]
 """Model and batch -> a scalar tensor."""
 
+OPTIONAL_FUNCTION = (Callable, type(None))
 
-def shuffled(x: torch.Tensor, y: torch.Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Pair]:
-    """Batches (x, y) without replacement: one shuffled epoch after another, without end, joined without a gap."""
-    device = generator.device
-    waiting = torch.empty(0, dtype=torch.int64, device=device)
-    while True:
-        while len(waiting) < batch_size:
-            waiting = torch.cat([waiting, torch.randperm(len(x), generator=generator, device=device)])
-        rows, waiting = waiting[:batch_size], waiting[batch_size:]
-        yield x[rows.to(x.device)], y[rows.to(y.device)]
+COLUMNS = ["step", "circuits", "shots", "seconds", "rate", "train_loss", "validation_nrmse"]
 
 
 @torch.inference_mode(False)  # wherever it is called: updates need gradients
@@ -84,39 +77,53 @@ def fit(
     ``train_loss`` is what the optimiser's step returns, with gradients the loss before the update.  ``seed``
     draws the batches: without replacement, epoch by epoch.
     """
-    _check_objects(model, optimizer, budget, progress, schedule, batches, loss)
-    x, y = _pair("train", train)
-    held_out = _pair("validation", validation)
+    _check_model(model)
+    _check_optimizer(optimizer, model)
+    check_instance("budget", budget, Budget, "a Budget")
+    check_instance("progress", progress, bool, "True or False")
+    check_instance("schedule", schedule, OPTIONAL_FUNCTION, "a function of the spent fraction, or None")
+    check_instance("batches", batches, Callable, "a function of x, y, batch size and generator")
+    check_instance("loss", loss, OPTIONAL_FUNCTION, "a function of model and batch, or None")
+    x, y = check_pair("train", train)
+    held_out = check_pair("validation", validation)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
     scored_steps = x.shape[1] - washout if scored_steps is None else scored_steps
-    scored = check_integer("scored_steps", scored_steps, minimum=1, maximum=x.shape[1])
+    scored_steps = check_integer("scored_steps", scored_steps, minimum=1, maximum=x.shape[1])
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
     validations = min(check_integer("validations", validations, minimum=1), 10**9)
     source = batches(x, y, batch_size, torch_generator(seed))
     check_instance("batches' answer", source, Iterator, "an iterator over batches")
     spending = Spending(model, budget, getattr(optimizer, "evaluations", None))
-    rows = []
-    scores = 0
-    with (
-        closing(updates(optimizer, source, partial(_loss, model, loss, washout), spending, schedule)) as training,
-        _bar(progress) as bar,
-    ):
-        for row in training:
-            if not spending.fraction():
-                raise ValueError(f"budget must be in steps for a model that runs no circuits in training; got {budget}")
-            row["validation_nrmse"] = math.nan
-            due = int(spending.fraction() * validations)
-            if due > scores:
-                scores = due
-                row["validation_nrmse"] = _score(model, *held_out, scored, spending.ledgers)
-                bar.set_postfix(loss=row["train_loss"], validation_nrmse=row["validation_nrmse"], refresh=False)
-            rows.append(row)
-            bar.update(spending.fraction() - bar.n)
-    if not rows:
+    score = partial(_score, model, *held_out, scored_steps, spending.ledgers)
+    loss_of = partial(_checked_loss, loss or partial(_squared_error, washout=washout), model)
+    training = updates(optimizer, source, loss_of, spending, schedule)
+    curve = _curve(training, spending, score, validations, progress)
+    if not curve:
         raise _no_step(spending)
-    if math.isnan(rows[-1]["validation_nrmse"]):
-        rows[-1]["validation_nrmse"] = _score(model, *held_out, scored, spending.ledgers)
-    return pd.DataFrame(rows)
+    if "validation_nrmse" not in curve[-1]:
+        curve[-1]["validation_nrmse"] = score()
+    return pd.DataFrame(curve, columns=COLUMNS)
+
+
+def _curve(
+    training: Iterator[dict], spending: Spending, score: Callable[[], float], validations: int, progress: bool
+) -> list[dict]:
+    """The rows of all updates, every so often with a score."""
+    curve = []
+    scores = 0
+    with closing(training), tqdm(total=1.0, disable=not progress, bar_format="{l_bar}{bar}| {postfix}") as bar:
+        for row in training:
+            fraction = spending.fraction()
+            if not fraction:
+                words = "budget must be in steps for a model that runs no circuits in training"
+                raise ValueError(f"{words}; got {spending.budget}")
+            if int(fraction * validations) > scores:
+                scores = int(fraction * validations)
+                row["validation_nrmse"] = score()
+                bar.set_postfix(loss=row["train_loss"], validation_nrmse=row["validation_nrmse"], refresh=False)
+            curve.append(row)
+            bar.update(fraction - bar.n)
+    return curve
 
 
 def _no_step(spending: Spending) -> ValueError:
@@ -126,11 +133,27 @@ def _no_step(spending: Spending) -> ValueError:
     return ValueError(f"budget must allow {words}; got {spending.budget}")
 
 
-def _loss(model: nn.Module, loss: Loss | None, washout: int, batch: Any) -> torch.Tensor:
+def _check_model(model: nn.Module) -> None:
+    check_instance("model", model, nn.Module, "a torch module")
+    if any(weight.is_meta or weight.is_inference() for weight in model.parameters()):
+        raise ValueError("model must hold weights with values, made outside inference mode; got others")
+
+
+def _check_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """One of other weights would train nothing."""
+    check_instance("optimizer", optimizer, torch.optim.Optimizer, "a torch optimizer")
+    groups = optimizer.param_groups
+    trainable = {id(weight) for weight in model.parameters() if weight.requires_grad}
+    if trainable.isdisjoint(id(weight) for group in groups for weight in group["params"]):
+        raise ValueError(f"optimizer must hold a trainable weight of the model; got none of its {len(trainable)}")
+    if any("lr" not in group for group in groups):
+        raise ValueError('optimizer must have a learning rate "lr" in every group; got a group without')
+
+
+def _checked_loss(loss: Loss, model: nn.Module, batch: Any) -> torch.Tensor:
     """The loss of a batch, which depends on the weights."""
-    value = _squared_error(model, batch, washout) if loss is None else loss(model, batch)
-    scalar = isinstance(value, torch.Tensor) and value.numel() == 1 and value.is_floating_point() and not value.is_meta
-    if not scalar:
+    value = loss(model, batch)
+    if not _is_real(value) or value.numel() != 1:
         raise TypeError(f"loss must return a real tensor of one number; got {shown(value)}")
     if torch.is_grad_enabled() and not value.requires_grad:
         raise ValueError("model must return outputs that depend on its weights; got some that do not")
@@ -140,34 +163,8 @@ def _loss(model: nn.Module, loss: Loss | None, washout: int, batch: Any) -> torc
 def _squared_error(model: nn.Module, batch: Pair, washout: int) -> torch.Tensor:
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise TypeError(f"batches must be pairs (x, y) without a loss of their own; got {shown(batch)}")
-    x, y = batch
-    outputs = _outputs(model, "train", x, y)
-    return nn.functional.mse_loss(outputs[:, washout:], y[:, washout:].to(outputs.device))
-
-
-def _check_objects(model, optimizer, budget, progress, schedule, batches, loss) -> None:
-    """The arguments of `fit` that are no data and no counts; an optimiser of other weights would train nothing."""
-    check_instance("model", model, nn.Module, "a torch module")
-    check_instance("optimizer", optimizer, torch.optim.Optimizer, "a torch optimizer")
-    check_instance("budget", budget, Budget, "a Budget")
-    check_instance("progress", progress, bool, "True or False")
-    if schedule is not None:
-        check_instance("schedule", schedule, Callable, "a function of the spent fraction, or None")
-    check_instance("batches", batches, Callable, "a function of x, y, batch size and generator")
-    if loss is not None:
-        check_instance("loss", loss, Callable, "a function of model and batch, or None")
-    own = {id(weight) for weight in model.parameters() if weight.requires_grad}
-    if not any(id(weight) in own for group in optimizer.param_groups for weight in group["params"]):
-        raise ValueError(f"optimizer must hold a trainable weight of the model; got none of its {len(own)}")
-    if any(weight.is_meta or weight.is_inference() for weight in model.parameters()):
-        raise ValueError("model must hold weights with values, made outside inference mode; got others")
-    if any("lr" not in group for group in optimizer.param_groups):
-        raise ValueError('optimizer must have a learning rate "lr" in every group; got a group without')
-
-
-def _bar(progress: bool) -> tqdm:
-    """A bar that fills as the budget is spent."""
-    return tqdm(total=1.0, disable=not progress, bar_format="{l_bar}{bar}| {postfix}")
+    outputs = _outputs(model, "train", *batch)
+    return nn.functional.mse_loss(outputs[:, washout:], batch[1][:, washout:].to(outputs.device))
 
 
 def _outputs(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -178,17 +175,20 @@ def _outputs(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> t
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"model must take {name} x, here {x.dtype} of shape {tuple(x.shape)}: {error}") from error
     outputs = answer[0] if isinstance(answer, (tuple, list)) and answer else None
-    numbers = isinstance(outputs, torch.Tensor) and not outputs.is_complex() and not outputs.is_meta
-    if not numbers or outputs.shape != y.shape:
+    if not _is_real(outputs) or outputs.shape != y.shape:
         got = f"{outputs.dtype} {tuple(outputs.shape)}" if isinstance(outputs, torch.Tensor) else shown(answer)
         raise ValueError(f"model must return (y, state), y real of the shape {tuple(y.shape)} of {name} y; got {got}")
     return outputs
 
 
+def _is_real(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and not value.is_complex() and not value.is_meta
+
+
 @torch.no_grad()
 def _score(model: nn.Module, x: torch.Tensor, y: torch.Tensor, scored: int, ledgers: list[CostLedger]) -> float:
     """NRMSE over the last outputs, in eval mode, booked apart from training."""
-    with _as_it_was(model), ExitStack() as scopes:
+    with _unchanged(model), ExitStack() as scopes:
         for ledger in ledgers:
             scopes.enter_context(ledger.scope("validation"))
         model.eval()
@@ -200,39 +200,14 @@ def _score(model: nn.Module, x: torch.Tensor, y: torch.Tensor, scored: int, ledg
 
 
 @contextmanager
-def _as_it_was(model: nn.Module) -> Iterator[None]:
+def _unchanged(model: nn.Module) -> Iterator[None]:
     """Afterwards every module is in its own mode again, and every buffer holds what it held."""
     modes = {module: module.training for module in model.modules()}
-    buffers = [(module, *own, own[1].clone()) for module in modes for own in module.named_buffers(recurse=False)]
+    buffers = [(module, *named, named[1].clone()) for module in modes for named in module.named_buffers(recurse=False)]
     try:
         yield
     finally:
         for module, mode in modes.items():
             module.training = mode
-        for module, name, buffer, old in buffers:
-            setattr(module, name, buffer.copy_(old))
-
-
-def _collated(name: str, data: Dataset) -> list:
-    """All items of a dataset, together."""
-    try:
-        first = sum(part.nbytes for part in map(torch.as_tensor, data[0]))
-        check_bytes("length", 2 * len(data) * (8 + first), f"{len(data)} items of {first} bytes")  # alone and together
-        return default_collate([data[i] for i in range(len(data))])
-    except Exception as error:  # no length, no items, items of unlike shapes, or whatever the dataset raises
-        words = f"got a {type(data).__name__} that gives {type(error).__name__}: {error}"
-        raise ValueError(
-            f"{name} must be a torch Dataset with a length, of pairs (x, y) of one shape; {words}"
-        ) from error
-
-
-def _pair(name: str, data: Dataset | tuple) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tensors x and y of a pair or a dataset, checked."""
-    if not isinstance(data, (tuple, list)):
-        data = _collated(name, check_instance(name, data, Dataset, "a pair (x, y) or a torch Dataset of such pairs"))
-    if len(data) != 2:
-        raise ValueError(f"{name} must be a pair (x, y); got {len(data)} parts")
-    x, y = data
-    check_tensor(f"{name} x", x, ("windows", "time", "features"))
-    check_tensor(f"{name} y", y, (x.shape[0], x.shape[1], "features"))
-    return x, y
+        for module, name, buffer, values in buffers:
+            setattr(module, name, buffer.copy_(values))

@@ -17,6 +17,12 @@ __all__ = ["train_features", "whitening"]
 
 Features = Callable[[torch.Tensor], torch.Tensor]
 
+FIRST = 5
+"""Batches that fill the moments before the first update."""
+
+FORGET = 0.02
+"""Weight of a new batch in the running moments."""
+
 
 @torch.inference_mode(False)
 @torch.enable_grad()
@@ -39,21 +45,25 @@ def train_features(
     noise = check_real("noise", noise, minimum=0.0)
     optimizer = torch.optim.Adam(weights, lr=check_real("rate", rate, 0.0, True))
     windows = _noisy_windows(task, batch, noise, torch_generator(seed))
-    moments = _Moments()
+    gram = _RunningMean()
+    right = _RunningMean()
 
     def scored(window: Pair) -> Pair:
         """Features and targets of the scored steps, (n, k) and (n, outputs), counted in the moments."""
         x, y = window
         rows = _with_inputs(features, x)[:, task.lags - 1 :].flatten(0, 1)
-        moments.update(rows.detach(), y.flatten(0, 1))
-        return rows, y.flatten(0, 1)
+        target = y.flatten(0, 1)
+        known = rows.detach()
+        gram.update(known.T @ known / len(known))
+        right.update(known.T @ target / len(known))
+        return rows, target
 
     def loss(window: Pair) -> torch.Tensor:
         rows, target = scored(window)
-        readout = ridge_from_moments(moments.gram, moments.right, penalty)
+        readout = ridge_from_moments(gram.value, right.value, penalty)
         return check_finite((rows @ readout - target).square().mean())
 
-    for _ in range(_Moments.FIRST):
+    for _ in range(FIRST):
         scored(next(windows))
     return minimise(optimizer, windows, loss, updates)
 
@@ -67,24 +77,13 @@ def whitening(features: torch.Tensor, penalty: float = 1e-9) -> torch.Tensor:
     return vectors / (values.clamp_min(0) + penalty * values.max()).sqrt()
 
 
-class _Moments:
-    """Running means of F^T F and F^T y over batches."""
+class _RunningMean:
+    """Of tensors, one a batch."""
 
-    FIRST = 5
-    """Batches that fill them before the first update."""
+    value: torch.Tensor | None = None
 
-    FORGET = 0.02
-    """Weight of a new batch."""
-
-    gram: torch.Tensor | None = None
-    right: torch.Tensor | None = None
-
-    def update(self, rows: torch.Tensor, target: torch.Tensor) -> None:
-        gram = rows.T @ rows / len(rows)
-        right = rows.T @ target / len(rows)
-        first = self.gram is None
-        self.gram = gram if first else torch.lerp(self.gram, gram, self.FORGET)
-        self.right = right if first else torch.lerp(self.right, right, self.FORGET)
+    def update(self, new: torch.Tensor) -> None:
+        self.value = new if self.value is None else torch.lerp(self.value, new, FORGET)
 
 
 def _noisy_windows(task: Task, count: int, noise: float, generator: torch.Generator) -> Iterator[Pair]:
