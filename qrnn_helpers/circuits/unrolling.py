@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from qiskit import ClassicalRegister, QuantumCircuit
-from qiskit.circuit import ControlledGate, ParameterExpression, ParameterVector
+from qiskit.circuit import ControlledGate, Parameter, ParameterExpression, ParameterVector
 
 from ..checks import check_gates, check_integer, shown
 from .angles import linear
@@ -34,7 +35,7 @@ def has_free_angle(gate: ControlledGate) -> bool:
 
 
 @contextmanager
-def definitions_end():
+def definitions_end() -> Iterator[None]:
     """Qiskit follows a gate's definition until its stack is full."""
     try:
         yield
@@ -57,12 +58,12 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     parameters = list(step.parameters)
     angles = ParameterVector("angles", time_steps * len(parameters))
     circuit = QuantumCircuit(step.qubits, *step.qregs)  # registers may be laid over loose qubits
-    phase = 0.0
+    phase: ParameterExpression | float = 0.0
     for t in range(time_steps):
-        own = dict(zip(parameters, angles[t * len(parameters) : (t + 1) * len(parameters)]))
-        for instruction in step.assign_parameters(own).data:  # not `compose`: it grows with the square of the time
+        step_angles = dict(zip(parameters, angles[t * len(parameters) : (t + 1) * len(parameters)]))
+        for instruction in step.assign_parameters(step_angles).data:  # not `compose`: it grows with the time's square
             circuit.append(instruction, copy=False)
-        phase = _added(phase, step.global_phase, own)
+        phase = _added(phase, step.global_phase, step_angles)
         outcome = ClassicalRegister(readout.size, f"t{t}")
         circuit.add_register(outcome)
         circuit.measure(readout, outcome)
@@ -72,19 +73,19 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
 
 
 def _added(
-    total: ParameterExpression | float, phase: ParameterExpression | float, own: dict
+    total: ParameterExpression | float, phase: ParameterExpression | float, angles: dict[Parameter, Parameter]
 ) -> ParameterExpression | float:
-    """A step's phase with its ``own`` angles, added to those before, term by term where it can be.
+    """A step's phase with its ``angles``, added to those before, term by term where it can be.
 
     Qiskit takes minutes to add a sum of eight terms to the sum of those of seven steps before.
     """
     if not isinstance(phase, ParameterExpression):
         return total + phase
-    read = linear(phase)
-    if read is None:
-        return total + phase.subs({p: angle for p, angle in own.items() if p in phase.parameters})
-    offset, slopes = read
-    return sum((slope * own[p] for p, slope in slopes.items()), total + offset)
+    line = linear(phase)
+    if line is None:
+        return total + phase.subs({p: angle for p, angle in angles.items() if p in phase.parameters})
+    offset, slopes = line
+    return sum((slope * angles[p] for p, slope in slopes.items()), total + offset)
 
 
 def check_step(step: QuantumCircuit) -> tuple[list[int], list[int]]:
@@ -98,9 +99,9 @@ def check_step(step: QuantumCircuit) -> tuple[list[int], list[int]]:
         raise ValueError(f"step: got {step.num_clbits} classical bits; a step circuit has none (unroll measures)")
     if variables := [v.name for v in (*step.iter_vars(), *step.iter_stretches())]:
         raise ValueError(f"step: got the run-time variables {shown(variables)}; a step circuit has Parameters only")
-    places = [[step.find_bit(q).index for q in r] for r in sorted(step.qregs, key=lambda r: r.name)]
-    if not all(places):
+    memory, readout = ([step.find_bit(q).index for q in r] for r in sorted(step.qregs, key=lambda r: r.name))
+    if not (memory and readout):
         raise ValueError("step: got an empty register; memory and readout need one qubit each at least")
-    if sorted(places[0] + places[1]) != list(range(step.num_qubits)):
+    if sorted(memory + readout) != list(range(step.num_qubits)):
         raise ValueError("step: registers overlap or leave qubits out; every qubit belongs to exactly one of them")
-    return places[0], places[1]
+    return memory, readout

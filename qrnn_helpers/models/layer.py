@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from qiskit import QuantumCircuit
 from safetensors import SafetensorError
@@ -69,14 +71,15 @@ class QuantumRecurrentLayer(nn.Module):
     def _run(self, angles: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         """All in float64: in the angles' own dtype, sums and differences of angles would be rounded."""
         with settled(angles.device):
-            wide, state = usable(angles).to(torch.float64), None if state is None else usable(state)
-            executor = Executor(self.program, self.backend, self.cost, state)
+            wide = usable(angles).to(torch.float64)
+            start = None if state is None else usable(state)
+            executor = Executor(self.program, self.backend, self.cost, start)
             if isinstance(self.gradient, Autograd):
-                probabilities, state = executor.forward(wide)
+                probabilities, final = executor.forward(wide)
             else:
-                state = None if state is None else state.detach()
-                probabilities, state = _Estimated.apply(wide, state, executor, self.gradient)
-            return probabilities.to(angles.dtype), state
+                start = None if start is None else start.detach()
+                probabilities, final = _Estimated.apply(wide, start, executor, self.gradient)
+            return probabilities.to(angles.dtype), final
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
         """Circuits, at most, of one forward and one backward pass over a batch."""
@@ -95,28 +98,21 @@ class QuantumRecurrentLayer(nn.Module):
 
     def set_extra_state(self, state: torch.Tensor) -> None:
         """Give back the generators' states, where the owner is of the class and on the kind of device that had them."""
-        check_instance("_extra_state", state, torch.Tensor, "the tensor of get_extra_state")
-        if state.layout != torch.strided or state.is_meta or state.is_complex() or state.is_quantized:
-            raise TypeError(f"_extra_state must be the tensor of get_extra_state; got {state.dtype} on {state.device}")
-        check_bytes("_extra_state", state.numel(), f"{state.numel()} bytes")
-        content = state.to("cpu", torch.uint8).numpy().tobytes()  # also after a cast of the whole state_dict
-        try:
-            states = load(content) if content else {}
-        except SafetensorError as error:
-            raise ValueError(
-                f"_extra_state must be the tensor of get_extra_state; got a damaged one: {error}"
-            ) from error
+        states = _unpacked(state)
         for owner, generator in self._generators().items():
             if owner in states and states[owner].shape == generator.get_state().shape:
                 generator.set_state(states[owner])
 
     def _generators(self) -> dict[str, torch.Generator]:
         """The generators of backend and estimator, by role and class of their owner."""
-        owners = {"backend": self.backend, "gradient": self.gradient}
-        found = {f"{role} {type(owner).__name__}": getattr(owner, "generator", None) for role, owner in owners.items()}
-        return {owner: generator for owner, generator in found.items() if isinstance(generator, torch.Generator)}
+        generators = {}
+        for role, owner in {"backend": self.backend, "gradient": self.gradient}.items():
+            generator = getattr(owner, "generator", None)
+            if isinstance(generator, torch.Generator):
+                generators[f"{role} {type(owner).__name__}"] = generator
+        return generators
 
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *others) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """torch's own, where a state_dict of before there was an extra state (weights alone) is complete, too."""
         state_dict.setdefault(prefix + "_extra_state", _no_state())
         super()._load_from_state_dict(state_dict, prefix, *others)
@@ -134,6 +130,20 @@ def _no_state() -> torch.Tensor:
     return constant([], torch.uint8)
 
 
+def _unpacked(state: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The generators' states, by owner, in an extra state."""
+    allowed = "_extra_state must be the tensor of get_extra_state"
+    check_instance("_extra_state", state, torch.Tensor, "the tensor of get_extra_state")
+    if state.layout != torch.strided or state.is_meta or state.is_complex() or state.is_quantized:
+        raise TypeError(f"{allowed}; got {state.dtype} on {state.device}")
+    check_bytes("_extra_state", state.numel(), f"{state.numel()} bytes")
+    content = state.to("cpu", torch.uint8).numpy().tobytes()  # also after a cast of the whole state_dict
+    try:
+        return load(content) if content else {}
+    except SafetensorError as error:
+        raise ValueError(f"{allowed}; got a damaged one: {error}") from error
+
+
 class _Estimated(torch.autograd.Function):
     """Forward: run the circuits.  Backward: ask the estimator, which runs circuits of its own.
 
@@ -141,21 +151,30 @@ class _Estimated(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, angles, state, executor, gradient):
+    def forward(
+        ctx: Any, angles: torch.Tensor, state: torch.Tensor | None, executor: Executor, gradient: GradientEstimator
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         probabilities, final = executor.forward(angles)
         ctx.save_for_backward(angles, state)
-        ctx.executor, ctx.gradient = executor.from_state(None), gradient
+        ctx.executor = executor.from_state(None)
+        ctx.gradient = gradient
         if final is not None:
             ctx.mark_non_differentiable(final)
         return probabilities, final
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, weights, _):
+    def backward(ctx: Any, weights: torch.Tensor, _: Any) -> tuple[torch.Tensor, None, None, None]:
         angles, state = ctx.saved_tensors
         with settled(angles.device):
-            slopes = ctx.gradient.estimate(ctx.executor.from_state(state), angles, weights)
-        allowed = f"an estimator that answers a real tensor of shape {tuple(angles.shape)}"
-        if check_instance("gradient", slopes, torch.Tensor, allowed).shape != angles.shape or slopes.is_complex():
-            raise ValueError(f"gradient must be {allowed}; got {slopes.dtype} of shape {tuple(slopes.shape)}")
-        return slopes, None, None, None
+            gradient = ctx.gradient.estimate(ctx.executor.from_state(state), angles, weights)
+        _check_gradient(gradient, angles)
+        return gradient, None, None, None
+
+
+def _check_gradient(gradient: torch.Tensor, angles: torch.Tensor) -> None:
+    """What an estimator has answered: a reader's own may answer anything."""
+    allowed = f"an estimator that answers a real tensor of shape {tuple(angles.shape)}"
+    check_instance("gradient", gradient, torch.Tensor, allowed)
+    if gradient.shape != angles.shape or gradient.is_complex():
+        raise ValueError(f"gradient must be {allowed}; got {gradient.dtype} of shape {tuple(gradient.shape)}")

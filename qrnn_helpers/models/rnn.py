@@ -14,7 +14,7 @@ __all__ = ["GRU", "RNN"]
 class _Recurrent(nn.Module):
     """A recurrent network of torch between the data and a linear readout, weights from a generator of its own."""
 
-    cell_type: type[nn.RNNBase]
+    cell_type: type[nn.GRU] | type[nn.RNN]
     cell_name: str
     gates: int
     """Blocks of ``hidden`` rows in the weights."""
@@ -34,6 +34,7 @@ class _Recurrent(nn.Module):
         hidden = check_integer("hidden", hidden, minimum=1)
         dtype = check_dtype(dtype)
         self._check_size(input_size, output_size, hidden)
+        self.input_size = input_size
         generator = torch_generator(seed)
         with torch.inference_mode(False):
             self.add_module(self.cell_name, self._empty_cell(input_size, hidden, dtype))
@@ -60,12 +61,11 @@ class _Recurrent(nn.Module):
         return self._run(x, None)[0]
 
     def _run(self, x: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        cell = self.get_submodule(self.cell_name)
         weight = self.decoder.weight
-        x = check_input("x", x, ("batch", "time", cell.input_size), weight)
+        x = check_input("x", x, ("batch", "time", self.input_size), weight)
         if state is not None:
-            state = check_input("state", state, (1, len(x), cell.hidden_size), weight)
-        return cell(x, state)
+            state = check_input("state", state, (1, len(x), self.decoder.in_features), weight)
+        return self.get_submodule(self.cell_name)(x, state)
 
 
 class GRU(_Recurrent):
