@@ -101,7 +101,8 @@ def _forward(
     for samples, spans in portions:
         state = rho[samples]
         for steps in spans:
-            for t, *buffers in zip(steps, *portions.isometries(portions.of(factors, samples, steps), samples, steps)):
+            isometries = portions.isometries(portions.of(factors, samples, steps), samples, steps)
+            for t, *buffers in zip(steps, *isometries):
                 if kept:
                     states[t, samples] = state
                 probabilities[samples, t], state = portions.step(*buffers, state)
@@ -154,13 +155,13 @@ def _factors_vjp(
     for samples, spans in portions:
         adjoint = None if final is None else final[samples].conj() + final[samples].mT
         for steps in reversed(spans):
-            part, operands = portions.of(factors, samples, steps), []
+            part = portions.of(factors, samples, steps)
+            operands: list[Tensor] = []
             isometries, conjugates = portions.isometries(part, samples, steps, operands)
-            for i, t in reversed(list(enumerate(steps))):
+            for t, *buffers in reversed(list(zip(steps, isometries, conjugates))):
                 outcomes = None if weights is None else weights[samples, t]
-                adjoint = portions.step_vjp(isometries[i], conjugates[i], states[t, samples], outcomes, adjoint)
-            along_factors = contraction.vjp(part, operands, isometries.flatten(0, 1), wanted)
-            portions.put(along_factors, gradients, samples, steps)
+                adjoint = portions.step_vjp(*buffers, states[t, samples], outcomes, adjoint)
+            portions.put(contraction.vjp(part, operands, isometries.flatten(0, 1), wanted), gradients, samples, steps)
         start[samples] = adjoint.conj() / 2
     return gradients, start
 

@@ -59,9 +59,14 @@ class Block:
     def blocks(self) -> list[Block]:
         return [self]
 
+    @cached_property
+    def occurrences(self) -> list[int]:
+        """The gates with an angle."""
+        return [op.occurrence for op in self.ops if op.family is not None]
+
     @property
     def constant(self) -> bool:
-        return all(op.family is None for op in self.ops)
+        return not self.occurrences
 
     @cached_property
     def pieces(self) -> list[Piece]:
