@@ -139,7 +139,7 @@ class StepProgram:
             )
         reduced = torch.atan2(phases.sin(), phases.cos()) / units
         values = torch.where((sizes > LARGE) & units.isfinite(), reduced.to(values.dtype), values)
-        return values + (gate_angles - gate_angles.detach())  # whole turns are constants: all slopes are 1
+        return values + (gate_angles - gate_angles.detach())  # whole turns are constants: all derivatives are 1
 
     @cached_property
     def _units(self) -> Tensor:
@@ -147,7 +147,7 @@ class StepProgram:
         return constant([op.family.unit for op in self.occurrences], torch.float64)
 
     def vjp(self, angles: Tensor, gate_gradient: Tensor) -> Tensor:
-        """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
+        """Gradient along the gate angles (batch, time, G) -> along the angles (batch, time, P).
 
         The chain rule, J^T g with J = d gate_angles / d angles, taken at ``angles`` (batch, time, P).
         """
@@ -159,8 +159,8 @@ class StepProgram:
 
     def isometries(self, gate_angles: Tensor, dtype: torch.dtype) -> Tensor:
         """The same as isometries (N, 2**memory, 2**readout, 2**memory): [out, r, in], the order they are stored in."""
-        factors, _ = self.contraction.factors(self.unitaries(self.reduced(gate_angles), dtype))
-        return self.contraction.in_portions(factors, len(gate_angles))
+        unitaries = self.unitaries(self.reduced(gate_angles), dtype)
+        return self.contraction.in_portions(unitaries, len(gate_angles))
 
     def variants(self, base: Tensor, replaced: Tensor, dtype: torch.dtype) -> Tensor:
         """`isometries` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base``
@@ -171,8 +171,7 @@ class StepProgram:
             unitary if block.constant else unitary.unflatten(0, angles.shape[1:3])[:, where].flatten(0, 1)
             for block, unitary, where in zip(self.blocks, self.unitaries(angles.flatten(1, 2), dtype), place.T)
         ]
-        factors, _ = self.contraction.factors(unitaries)
-        return self.contraction.in_portions(factors, replaced.shape[:2].numel())
+        return self.contraction.in_portions(unitaries, replaced.shape[:2].numel())
 
     def _differing(self, base: Tensor, replaced: Tensor) -> tuple[Tensor, Tensor]:
         """For each block the variants that differ in it: where a variant's unitary stands among these, 0 if it is as in
