@@ -66,7 +66,7 @@ def lyapunov_exponents(
     Raises
     ------
     TypeError, ValueError : an argument is of the wrong kind or out of bounds, `interval` is too long,
-        or the work is beyond the limits of `qrnn_helpers.flow`.
+        or the work is beyond the limits of `qrnn_helpers.dynamics.flow`.
     """
     check_instance("system", system, Flow, "a KS1D, KS2D, Lorenz or another Flow")
     check_instance("progress", progress, bool, "True or False")
@@ -130,10 +130,11 @@ def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
     D of the mean exponents, and its standard error by leaving out one trajectory at a time
     (jackknife; nan from a single one).
     """
-    if isinstance(exponents, xr.Dataset) and "rates" not in exponents:
-        raise ValueError(f"exponents must hold rates; got a Dataset of {shown(list(exponents))}")
-    given = exponents["rates"] if isinstance(exponents, xr.Dataset) else exponents
-    rates = np.atleast_2d(check_array("exponents", given))
+    if isinstance(exponents, xr.Dataset):
+        if "rates" not in exponents:
+            raise ValueError(f"exponents must hold rates; got a Dataset of {shown(list(exponents))}")
+        exponents = exponents["rates"]
+    rates = np.atleast_2d(check_array("exponents", exponents))
     if rates.ndim > 2:
         raise ValueError(f"exponents must be (index,) or (trajectory, index); got shape {rates.shape}")
     n = len(rates)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pkgutil
 import re
 import runpy
 import subprocess
@@ -13,6 +14,7 @@ from book_pages import ROOT
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").rglob("*.md"))]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 CHAPTERS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "notebooks").glob("*.ipynb")))
+SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "qrnn_helpers").rglob("*.py")))
 
 GIVEN = """
 import matplotlib
@@ -56,7 +58,7 @@ def test_no_chapter_shows_python_that_nobody_runs():
 
 
 COMMANDS = re.compile(r"python -m (qrnn_helpers[\w.]*)(?: (--write|run|status|table)\b)?")
-SHOWN = set(COMMANDS.findall(TEXT + CHAPTERS + "".join(p.read_text() for p in (ROOT / "qrnn_helpers").rglob("*.py"))))
+SHOWN = set(COMMANDS.findall(TEXT + CHAPTERS + SOURCES))
 
 
 @pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
@@ -67,6 +69,18 @@ def test_the_commands_that_are_shown_exist(module, monkeypatch, capsys):
         runpy.run_module(module, run_name="__main__")
     said = capsys.readouterr().out
     assert end.value.code == 0 and not [word for name, word in SHOWN if name == module and word not in said]
+
+
+def exists(dotted: str) -> bool:
+    try:
+        return pkgutil.resolve_name(dotted) is not None
+    except (ImportError, AttributeError):
+        return False
+
+
+def test_what_is_named_in_the_package_exists():
+    named = set(re.findall(r"qrnn_helpers(?:\.[A-Za-z_]\w*)+", TEXT + CHAPTERS + SOURCES))
+    assert len(named) > 20 and not sorted(name for name in named if not exists(name))
 
 
 def test_the_targets_that_are_shown_exist():
