@@ -56,13 +56,6 @@ def check_instance(name: str, value: Any, kind: Any, allowed: str) -> Any:
     return value
 
 
-def check_callable(name: str, value: Any, allowed: str) -> Any:
-    """Return `value` itself if it can be called; `allowed` says in words what may come."""
-    if not callable(value):
-        raise TypeError(f"{name} must be {allowed}; got {shown(value)} ({type(value).__name__})")
-    return value
-
-
 def check_one_of(name: str, value: Any, allowed: tuple) -> Any:
     """Return `value` itself if it is one of `allowed`."""
     if not isinstance(value, tuple({type(each) for each in allowed})) or value not in allowed:

@@ -6,6 +6,7 @@ import copy
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -95,17 +96,16 @@ class Executor:
         if self.backend.max_circuits:  # nothing to share between variants: plain circuits, every job full
             return self._plain_variants(gate_angles, weights, causal)
         at = self.backend.variants(self.program, gate_angles, weights, self.state, causal=causal)
+        return partial(self._billed_variants, at, gate_angles)
 
-        def billed(steps: int | range, replaced: Tensor) -> Tensor:
-            parts = []
-            for part in replaced.split(self._copies_that_fit(gate_angles)):
-                start = time.perf_counter()
-                parts.append(at(steps, part))
-                jobs = len(steps) if isinstance(steps, range) else 1
-                self._bill(part.shape[:-1].numel(), gate_angles.shape[1], start, jobs)
-            return torch.cat(parts)
-
-        return billed
+    def _billed_variants(self, at: Variants, gate_angles: Tensor, step: int | range, replaced: Tensor) -> Tensor:
+        jobs = len(step) if isinstance(step, range) else 1
+        parts = []
+        for part in replaced.split(self._copies_that_fit(gate_angles)):
+            start = time.perf_counter()
+            parts.append(at(step, part))
+            self._bill(part.shape[:-1].numel(), gate_angles.shape[1], start, jobs)
+        return torch.cat(parts)
 
     def _plain_variants(self, gate_angles: Tensor, weights: Tensor, causal: bool) -> Variants:
         @one_step_at_a_time

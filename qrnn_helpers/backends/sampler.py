@@ -14,7 +14,7 @@ from qiskit.primitives import BaseSamplerV2
 from qiskit.transpiler import PassManager
 from torch import Tensor
 
-from ..checks import check_bytes, check_callable, check_instance, check_integer, shown, torch_generator
+from ..checks import check_bytes, check_instance, check_integer, shown, torch_generator
 from ..simulation import StepProgram
 from .base import Answer, Backend, check_no_state
 from .devices import default_pass_manager, noise_model, unmet_noise
@@ -84,8 +84,8 @@ class SamplerBackend(Backend):
         self.generator = torch_generator(seed)
         self.max_circuits = check_integer("max_circuits", max_circuits, minimum=1)
         self.retries = check_integer("retries", retries, minimum=0)
-        self.retry_if = check_callable("retry_if", retry_if, "a function of an error")
-        self.pause = check_callable("pause", pause, "a function of seconds")
+        self.retry_if = check_instance("retry_if", retry_if, Callable, "a function of an error")
+        self.pause = check_instance("pause", pause, Callable, "a function of seconds")
 
     def __repr__(self) -> str:
         return f"SamplerBackend({type(self.sampler).__name__}, shots={self.shots})"

@@ -50,9 +50,8 @@ class ShotBackend(Backend):
     ) -> Variants:
         check_no_state(self, state)
         kraus = kraus_operators(program, gate_angles, self.dtype)
-        starts = [ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)]
-        for operators in kraus.unbind(1) if causal else ():
-            starts.append(channel_step(operators, starts[-1])[1])
+        start = ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
+        starts = states_before_steps(kraus, start) if causal else [start]
 
         @one_step_at_a_time
         def at(step: int, replaced: Tensor) -> Tensor:
@@ -60,8 +59,8 @@ class ShotBackend(Backend):
             self._check_copies(program, replaced.shape[:2].numel(), kraus.shape[1] - first)
             operators = replaced_operators(program, replaced, self.dtype, gate_angles[:, step])
             copies = with_step(kraus[:, first:], step - first, operators).flatten(0, 1)
-            start = starts[first].repeat(len(replaced), 1, 1)
-            frequencies = self._frequencies(copies, gate_angles.dtype, start).unflatten(0, replaced.shape[:2])
+            rho = starts[first].repeat(len(replaced), 1, 1)
+            frequencies = self._frequencies(copies, gate_angles.dtype, rho).unflatten(0, replaced.shape[:2])
             return (frequencies * weights[:, first:]).sum((-2, -1))
 
         return at
@@ -80,11 +79,7 @@ class ShotBackend(Backend):
         flat = torch.empty(len(kraus) * self.shots, 0, dtype=torch.int64, device=kraus.device)
         for outcome, branch in outcomes(kraus, self.shots, self.generator):
             flat = torch.cat([flat, outcome[:, None]], 1)[branch.argsort(stable=True)]
-        histories = flat.view(len(kraus), self.shots, -1)
-        for t in reversed(range(histories.shape[2])):  # by the last step first, so that the first one rules
-            order = histories[:, :, t].argsort(dim=1, stable=True)
-            histories = histories.gather(1, order[:, :, None].expand_as(histories))
-        return histories
+        return in_order(flat.view(len(kraus), self.shots, -1))
 
     def _check_copies(self, program: StepProgram, circuits: int, time_steps: int) -> None:
         """`_check_memory` for circuits whose Kraus operators are copied."""
@@ -127,3 +122,19 @@ class ShotBackend(Backend):
     def _together(self, branches: int) -> int:
         """How many circuits' shots, each with so many branches, are drawn together."""
         return max(1, min(2**15, CACHE // (branches * self.dtype.itemsize)) // self.shots)
+
+
+def states_before_steps(kraus: Tensor, rho: Tensor) -> list[Tensor]:
+    """Memory states (batch, M, M) before every step, and after the last, of circuits that start from ``rho``."""
+    states = [rho]
+    for operators in kraus.unbind(1):
+        states.append(channel_step(operators, states[-1])[1])
+    return states
+
+
+def in_order(histories: Tensor) -> Tensor:
+    """Histories (circuits, shots, time), each circuit's in lexicographic order."""
+    for t in reversed(range(histories.shape[2])):  # by the last step first, so that the first one rules
+        order = histories[:, :, t].argsort(dim=1, stable=True)
+        histories = histories.gather(1, order[:, :, None].expand_as(histories))
+    return histories

@@ -78,7 +78,7 @@ def lorenz_series() -> xr.DataArray:
 
 def stored(name: str, split: str | None = None) -> xr.DataArray:
     """A stored file's content, or a part of its trajectories, if its checksum is the committed one."""
-    parts = DATASETS[name].split
+    parts = DATASETS[name].split or {}
     if split is not None and not (isinstance(split, str) and split in parts):
         raise ValueError(f"split must be one of {', '.join(parts)} or None; got {shown(split)}")
     path = _path(name)

@@ -39,8 +39,6 @@ class Flow(ABC):
     """Time step of the integrator."""
     shape: tuple[int, ...]
     """Of one state."""
-    dimension: int
-    """Of the space of tangent vectors: the number of Lyapunov exponents."""
     subspace: str
     """That space in words."""
 
@@ -59,6 +57,11 @@ class Flow(ABC):
     """Names of a state's axes."""
     resolution: str = ""
     """How finely space is cut, for error messages."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Of the space of tangent vectors: the number of Lyapunov exponents."""
 
     @property
     def coordinates(self) -> Mapping[str, np.ndarray | list[str]]:
@@ -171,8 +174,12 @@ class Flow(ABC):
         coords |= {**self.coordinates, **self.diagnostics(samples)}
         if initial is not None:
             coords["start"] = (("trajectory", *self.dims), initial)
-        attrs = {"long_name": self.long_name, "made_by": f"qrnn_helpers.{self.maker}", "equation": self.equation}
-        attrs |= self.parameters | recipe
+        attrs: dict[str, object] = {
+            "long_name": self.long_name,
+            "made_by": f"qrnn_helpers.{self.maker}",
+            "equation": self.equation,
+        }
+        attrs |= dict(self.parameters) | recipe
         attrs |= {"initial": "random" if initial is None else "given", "version": package_version()}
         attrs["method"] = self.method
         return xr.DataArray(samples, coords, ("trajectory", "time", *self.dims), self.name, attrs)

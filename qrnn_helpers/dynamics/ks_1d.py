@@ -104,7 +104,7 @@ class KS1D(PeriodicFlow):
 
     @property
     def dimension(self) -> int:
-        return 2 * np.count_nonzero(self.flux)
+        return 2 * int(np.count_nonzero(self.flux))
 
     def random_starts(self, trajectories: int, seed: int) -> np.ndarray:
         """Random sums of the waves that grow, at least four, of zero mean and variance about 1.

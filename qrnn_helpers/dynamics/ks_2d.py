@@ -102,7 +102,9 @@ class KS2D(PeriodicFlow):
     @cached_property
     def gradient(self) -> tuple[np.ndarray, np.ndarray]:
         """The symbols of d/dx and d/dy behind the 2/3 rule."""
-        return tuple(np.where(self.kept, 2j * np.pi / self.length * n, 0) for n in self.indices)
+        symbol = 2j * np.pi / self.length
+        nx, ny = self.indices
+        return np.where(self.kept, symbol * nx, 0), np.where(self.kept, symbol * ny, 0)
 
     @cached_property
     def scheme(self) -> Etdrk4:

@@ -130,11 +130,10 @@ def kaplan_yorke(exponents: xr.Dataset | np.ndarray) -> tuple[float, float]:
     D of the mean exponents, and its standard error by leaving out one trajectory at a time
     (jackknife; nan from a single one).
     """
-    if isinstance(exponents, xr.Dataset):
-        if "rates" not in exponents:
-            raise ValueError(f"exponents must hold rates; got a Dataset of {shown(list(exponents))}")
-        exponents = exponents["rates"]
-    rates = np.atleast_2d(check_array("exponents", exponents))
+    if isinstance(exponents, xr.Dataset) and "rates" not in exponents:
+        raise ValueError(f"exponents must hold rates; got a Dataset of {shown(list(exponents))}")
+    given = exponents["rates"] if isinstance(exponents, xr.Dataset) else exponents
+    rates = np.atleast_2d(check_array("exponents", given))
     if rates.ndim > 2:
         raise ValueError(f"exponents must be (index,) or (trajectory, index); got shape {rates.shape}")
     n = len(rates)

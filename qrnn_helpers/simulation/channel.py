@@ -101,7 +101,8 @@ def _forward(
     for samples, spans in portions:
         state = rho[samples]
         for steps in spans:
-            for t, *buffers in zip(steps, *portions.isometries(portions.of(factors, samples, steps), samples, steps)):
+            isometries = portions.isometries(portions.of(factors, samples, steps), samples, steps)
+            for t, *buffers in zip(steps, *isometries):
                 if kept:
                     states[t, samples] = state
                 probabilities[samples, t], state = portions.step(*buffers, state)
@@ -142,8 +143,7 @@ def _factors_vjp(
 ) -> tuple[list[Tensor | None], Tensor]:
     """Gradients along the contraction's factors and the start.
 
-    All are carried as complex conjugates, A* = A^T and dL/dK, so that only K* is formed, and only once; and twice as
-    large, so that 2 A stands where the state's own gradient would.
+    All are carried as complex conjugates, dL/dK and 2 A* = 2 A^T, so that only K* is formed, and only once.
     """
     contraction, factors = ctx.contraction, ctx.factors
     portions = _Portions(contraction, shape, states)
@@ -154,13 +154,13 @@ def _factors_vjp(
     for samples, spans in portions:
         adjoint = None if final is None else final[samples].conj() + final[samples].mT
         for steps in reversed(spans):
-            part, operands = portions.of(factors, samples, steps), []
+            part = portions.of(factors, samples, steps)
+            operands: list[Tensor] = []
             isometries, conjugates = portions.isometries(part, samples, steps, operands)
-            for i, t in reversed(list(enumerate(steps))):
-                outcomes = None if weights is None else weights[samples, t]
-                adjoint = portions.step_vjp(isometries[i], conjugates[i], states[t, samples], outcomes, adjoint)
-            along_factors = contraction.vjp(part, operands, isometries.flatten(0, 1), wanted)
-            portions.put(along_factors, gradients, samples, steps)
+            for t, *buffers in reversed(list(zip(steps, isometries, conjugates))):
+                along_outcomes = None if weights is None else weights[samples, t]
+                adjoint = portions.step_vjp(*buffers, states[t, samples], along_outcomes, adjoint)
+            portions.put(contraction.vjp(part, operands, isometries.flatten(0, 1), wanted), gradients, samples, steps)
         start[samples] = adjoint.conj() / 2
     return gradients, start
 
@@ -168,24 +168,24 @@ def _factors_vjp(
 def _recorded_vjp(ctx, gate_angles: Tensor, rho: Tensor, *cotangents: Tensor | None) -> tuple[Tensor | None, ...]:
     """The same gradients, to be differentiated again: by the reference, every operation recorded."""
     angles = gate_angles.flatten(0, 1)
-    factors, _ = ctx.contraction.factors(ctx.unitaries(angles, rho.dtype))
-    isometries = ctx.contraction(factors).expand(len(angles), *ctx.contraction.shape)
+    isometries = ctx.contraction.in_portions(ctx.unitaries(angles, rho.dtype), len(angles))
     results = recorded_channel(isometries.transpose(1, 2).unflatten(0, gate_angles.shape[:2]), rho)
-    outputs, given = zip(*(pair for pair in zip(results, cotangents) if pair[1] is not None))
+    outputs, given = zip(*((result, w) for result, w in zip(results, cotangents) if w is not None))
     wanted = [x for x in (gate_angles, rho) if x.requires_grad]
     gradients = iter(torch.autograd.grad(outputs, wanted, given, create_graph=True, allow_unused=True))
     return tuple(next(gradients) if x.requires_grad else None for x in (gate_angles, rho))
 
 
 class _Portions:
-    """Which samples and steps to work on at a time, and room for their isometries.
+    """Which samples and steps to work on at a time, and buffers for their isometries.
 
-    The room is taken once, for large tensors are fetched anew from the operating system every time; and it is small,
-    so that it stays in the processor's cache.
+    They are made once, for large tensors are fetched anew from the operating system every time; and they are small
+    and few, so that they stay in the processor's cache.
     """
 
     def __init__(self, contraction: Contraction, shape: tuple[int, int], like: Tensor):
         self.contraction = contraction
+        self.shape = shape
         self.batch, self.time_steps = shape
         self.count = self.batch * self.time_steps
         together = contraction.portion(like)
@@ -215,8 +215,7 @@ class _Portions:
                 place.copy_(part.view(place.shape))
 
     def _view(self, x: Tensor, samples: slice, steps: range) -> Tensor:
-        x = x.unflatten(0, (self.batch, self.time_steps))
-        return x[samples, steps.start : steps.stop].transpose(0, 1)
+        return x.unflatten(0, self.shape)[samples, steps.start : steps.stop].transpose(0, 1)
 
     def isometries(
         self, factors: list[Tensor], samples: slice, steps: range, operands: list | None = None

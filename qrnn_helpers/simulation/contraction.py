@@ -28,7 +28,7 @@ PORTION = {True: 2**20, False: 2**27}
 """Bytes of a tensor that is worked on at one time, on a CPU (True) and elsewhere.
 
 Twice as much, measured on two virtual cores (8 qubits, batch 32), is 1.06 times faster at most times and 1.3 times
-slower at some: with several steps at a time a thread's rows are other samples' than in the products of one step, and
+slower at some: with several steps at a time a thread's samples are others' than in the products of one step, and
 go from core to core."""
 
 MOVE = 4
@@ -104,7 +104,7 @@ class ContractionStep:
     """One matrix product: a factor meets the axes of the tensor that lie on its qubits.
 
     ``source`` makes the factor from blocks' unitaries, ``order`` puts the factor's axes first, ``multiplications``:
-    complex ones for one row.
+    complex ones for one tensor.
     """
 
     def __init__(self, source: Entries | Contraction, axes: list[int], multiplications: int):
@@ -141,12 +141,12 @@ class Contraction:
 
     def _add_step(self, part: Block | Cluster, labels: list[Label], following: tuple[int, ...]) -> list[Label]:
         """A step's outputs and the inputs of its fresh qubits come first, then the axes that it leaves alone."""
-        met = [("out", q) for q in part.qubits[::-1] if ("out", q) in labels]
-        others = [label for label in labels if label not in met]
+        touched = [("out", q) for q in part.qubits[::-1] if ("out", q) in labels]
+        others = [label for label in labels if label not in touched]
         rows = self._rows(part, labels, following)
-        source = _source(part, rows, [("in", q) for _, q in met])
-        multiplications = 2 ** len(rows + others + met) if labels else 0
-        axes = [labels.index(label) for label in met + others]
+        source = _source(part, rows, [("in", q) for _, q in touched])
+        multiplications = 2 ** len(rows + others + touched) if labels else 0
+        axes = [labels.index(label) for label in touched + others]
         self.steps.append(ContractionStep(source, axes, multiplications))
         self.sizes.append(2 ** len(rows + others))
         return rows + others
@@ -164,22 +164,22 @@ class Contraction:
 
     @cached_property
     def multiplications(self) -> int:
-        """Complex multiplications for a row."""
+        """Complex multiplications for one tensor."""
         return sum(step.multiplications + step.source.multiplications for step in self.steps)
 
     @cached_property
     def moves(self) -> int:
-        """Numbers written for a row."""
+        """Numbers written for one tensor."""
         return sum(step.source.moves for step in self.steps) + sum(self.sizes)
 
     @property
     def cost(self) -> int:
-        """Work for a row, in complex multiplications."""
+        """Work for one tensor, in complex multiplications."""
         return self.multiplications + MOVE * self.moves
 
     @cached_property
     def factor_numbers(self) -> int:
-        """Complex numbers that one row takes in `factors`, with what `factors_vjp` needs."""
+        """Complex numbers that one tensor takes in `factors`, with what `factors_vjp` needs."""
         return sum(step.source.numbers for step in self.steps)
 
     @property
@@ -188,7 +188,7 @@ class Contraction:
         return self.factor_numbers + 1 + sum(self.sizes) + self.sizes[-1]
 
     def portion(self, like: Tensor) -> int:
-        """How many rows to work on at a time."""
+        """How many tensors to work on at a time."""
         return max(1, PORTION[like.device.type == "cpu"] // (max(self.sizes) * like.dtype.itemsize))
 
     def factors(self, unitaries: list[Tensor]) -> tuple[list[Tensor], list]:
@@ -230,8 +230,9 @@ class Contraction:
             return state.reshape(-1, *self.shape)
         return out.view(-1, *state.shape[1:]).copy_(state).view(-1, *self.shape)
 
-    def in_portions(self, factors: list[Tensor], count: int) -> Tensor:
+    def in_portions(self, unitaries: list[Tensor], count: int) -> Tensor:
         """The tensors (count, ...), a few at a time, so that what they are made through fits the processor's cache."""
+        factors, _ = self.factors(unitaries)
         portion = self.portion(factors[0])
         if count <= portion or any(factor.requires_grad for factor in factors):
             return self(factors).expand(count, *self.shape)

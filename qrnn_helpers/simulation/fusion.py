@@ -59,9 +59,14 @@ class Block:
     def blocks(self) -> list[Block]:
         return [self]
 
+    @cached_property
+    def occurrences(self) -> list[int]:
+        """The gates with an angle."""
+        return [op.occurrence for op in self.ops if op.family is not None]
+
     @property
     def constant(self) -> bool:
-        return all(op.family is None for op in self.ops)
+        return not self.occurrences
 
     @cached_property
     def pieces(self) -> list[Piece]:
@@ -132,7 +137,7 @@ def fuse(ops: list[Op]) -> list[Block]:
 
 def clusters(blocks: list[Block], width: int) -> list[Cluster]:
     """The same product as clusters on at most ``width`` qubits, to be multiplied out before they meet the rest."""
-    return [Cluster(qubits, blocks) for qubits, blocks in merge([(block.qubits, [block]) for block in blocks], width)]
+    return [Cluster(*group) for group in merge([(block.qubits, [block]) for block in blocks], width)]
 
 
 def _as_reached(qubits: Qubits, ops: list[Op]) -> Qubits:

@@ -45,18 +45,20 @@ class HeisenbergPicture:
         tr C R0' + 2 tr A R1' + tr R2'.  Of the last R_j' only the trace is formed.
         """
         steps = step if isinstance(step, range) else range(step, step + 1)
-        isometries = _isometries(kraus).transpose(0, 1)  # sample by sample: all variants meet a state in one product
         past = [part[steps.start : steps.stop].flatten(0, 1) for part in self.past]
-        future = [part[1 + steps.start : 1 + steps.stop].flatten(0, 1) for part in self.future]
-        products = _weighted(isometries, past, along(self.weights, steps), self.order)
-        conjugate = isometries.conj().resolve_conj().flatten(-2).mT
-        onward = [product.flatten(-2) @ conjugate for product in products[:-1]]
-        last = _overlap(products[-1], isometries).T
-        if self.order == 1:
-            return _trace(future[0], onward[0]) + last, None
-        mean, square = future
+        onward, last = self._onward(_isometries(kraus).transpose(0, 1), past, along(self.weights, steps))
+        mean, *square = (part[1 + steps.start : 1 + steps.stop].flatten(0, 1) for part in self.future)
+        if not square:
+            return _trace(mean, onward[0]) + last, None
         value = onward[1].diagonal(dim1=-2, dim2=-1).real.sum(-1).T
-        return _trace(mean, onward[0]) + value, _trace(square, onward[0]) + 2 * _trace(mean, onward[1]) + last
+        return _trace(mean, onward[0]) + value, _trace(*square, onward[0]) + 2 * _trace(mean, onward[1]) + last
+
+    def _onward(self, isometries: Tensor, past: list[Tensor], weights: Tensor) -> tuple[list[Tensor], Tensor]:
+        """R_j' but for the last, (batch, K, M, M), and the trace of that, (K, batch); isometries (batch, K, ...): all
+        variants meet a state in one product."""
+        products = _weighted(isometries, past, weights, self.order)
+        conjugate = isometries.conj().resolve_conj().flatten(-2).mT
+        return [product.flatten(-2) @ conjugate for product in products[:-1]], _overlap(products[-1], isometries).T
 
     def _futures(self, isometries: Tensor) -> list[list[Tensor]]:
         """[A_t, C_t] (order 1: [A_t]) for every t, and zeros beyond the last step."""
@@ -158,11 +160,14 @@ def _times(weights: Tensor, isometries: Tensor) -> Tensor:
 
 def _trace(observable: Tensor, states: Tensor) -> Tensor:
     """Re tr of products of Hermitian matrices (batch, M, M) and (batch, K, M, M), as (K, batch)."""
-    observable, states = (torch.view_as_real(part).flatten(-3) for part in (observable, states))
-    return (states @ observable[..., None])[..., 0].T
+    return (_reals(states, 2) @ _reals(observable, 2)[..., None])[..., 0].T
 
 
 def _overlap(left: Tensor, right: Tensor) -> Tensor:
     """Re sum over outcomes and entries of left conj(right), (..., M, R, M) -> (...)."""
-    left, right = (torch.view_as_real(part).flatten(-4) for part in (left, right))
-    return (left[..., None, :] @ right[..., None])[..., 0, 0]
+    return (_reals(left, 3)[..., None, :] @ _reals(right, 3)[..., None])[..., 0, 0]
+
+
+def _reals(x: Tensor, axes: int) -> Tensor:
+    """The last axes as one, of real and imaginary parts."""
+    return torch.view_as_real(x).flatten(-1 - axes)

@@ -61,19 +61,22 @@ class StepProgram:
         self._placed = read(step)
         self.ops = [op for placed in self._placed for op in placed.ops]
         self.occurrences = tuple(op for op in self.ops if op.family is not None)
-        hidden = set().union(*(op.expression.parameters for op in self.occurrences)) - set(self.parameters)
-        if hidden:
-            names = shown(sorted(parameter.name for parameter in hidden))
-            raise ValueError(
-                f"step: got Parameters {names} in a gate's definition that are not among the gate's own; allowed are "
-                "gates whose params name all of theirs, as those of QuantumCircuit.to_gate() do"
-            )
+        self._check_hidden()
         self.angle_map = AngleMap([op.expression for op in self.occurrences], self.parameters)
         self.weights, self.offsets = self.angle_map.weights, self.angle_map.offsets
         self._fused = fuse(self.ops) + self._idle()
         choices = [clusters(self._fused, width) for width in WIDTHS]
         self.clusters = min(choices, key=lambda choice: self._contraction(choice).cost)
         self.blocks = [block for cluster in self.clusters for block in cluster.blocks]
+
+    def _check_hidden(self) -> None:
+        used = set().union(*(op.expression.parameters for op in self.occurrences))
+        hidden = sorted(parameter.name for parameter in used.difference(self.parameters))
+        if hidden:
+            raise ValueError(
+                f"step: got Parameters {shown(hidden)} in a gate's definition that are not among the gate's own; "
+                "allowed are gates whose params name all of theirs, as those of QuantumCircuit.to_gate() do"
+            )
 
     def _idle(self) -> list[Block]:
         """Qubits that no gate touches, as blocks without gates."""
@@ -136,7 +139,7 @@ class StepProgram:
             )
         reduced = torch.atan2(phases.sin(), phases.cos()) / units
         values = torch.where((sizes > LARGE) & units.isfinite(), reduced.to(values.dtype), values)
-        return values + (gate_angles - gate_angles.detach())  # whole turns are constants: all slopes are 1
+        return values + (gate_angles - gate_angles.detach())  # whole turns are constants: all derivatives are 1
 
     @cached_property
     def _units(self) -> Tensor:
@@ -144,7 +147,7 @@ class StepProgram:
         return constant([op.family.unit for op in self.occurrences], torch.float64)
 
     def vjp(self, angles: Tensor, gate_gradient: Tensor) -> Tensor:
-        """Slopes along the gate angles (batch, time, G) -> slopes along the angles (batch, time, P).
+        """Gradient along the gate angles (batch, time, G) -> along the angles (batch, time, P).
 
         The chain rule, J^T g with J = d gate_angles / d angles, taken at ``angles`` (batch, time, P).
         """
@@ -156,31 +159,36 @@ class StepProgram:
 
     def isometries(self, gate_angles: Tensor, dtype: torch.dtype) -> Tensor:
         """The same as isometries (N, 2**memory, 2**readout, 2**memory): [out, r, in], the order they are stored in."""
-        factors, _ = self.contraction.factors(self.unitaries(self.reduced(gate_angles), dtype))
-        return self.contraction.in_portions(factors, len(gate_angles))
+        unitaries = self.unitaries(self.reduced(gate_angles), dtype)
+        return self.contraction.in_portions(unitaries, len(gate_angles))
 
     def variants(self, base: Tensor, replaced: Tensor, dtype: torch.dtype) -> Tensor:
         """`isometries` (batch * K, out, r, in) for gate angles (K, batch, G), most of which are those of ``base``
         (batch, G): a block's unitaries are worked out for the variants that differ in it, and once for all others."""
-        differ = (replaced != base).any(1).to(torch.float32) @ self._gates_in_blocks.to(base.device) > 0
-        place = differ.cumsum(0) * differ  # (K, blocks): where a variant's unitary is, 0 if as in base
-        variant, block = differ.nonzero(as_tuple=True)
-        few = torch.zeros(len(self.blocks), 1 + int(place.max()), dtype=torch.int64, device=base.device)
-        few[block, place[variant, block]] = 1 + variant
+        place, few = self._differing(base, replaced)
         angles = self.reduced(torch.cat([base[None], replaced]))[few].transpose(1, 2)
         unitaries = [
             unitary if block.constant else unitary.unflatten(0, angles.shape[1:3])[:, where].flatten(0, 1)
             for block, unitary, where in zip(self.blocks, self.unitaries(angles.flatten(1, 2), dtype), place.T)
         ]
-        factors, _ = self.contraction.factors(unitaries)
-        return self.contraction.in_portions(factors, replaced.shape[:2].numel())
+        return self.contraction.in_portions(unitaries, replaced.shape[:2].numel())
+
+    def _differing(self, base: Tensor, replaced: Tensor) -> tuple[Tensor, Tensor]:
+        """For each block the variants that differ in it: where a variant's unitary stands among these, 0 if it is as in
+        ``base`` (K, blocks), and of which variant, counted from 1, each of these is (blocks, places)."""
+        differ = (replaced != base).any(1).to(torch.float32) @ self._gates_in_blocks.to(base.device) > 0
+        place = differ.cumsum(0) * differ
+        variant, block = differ.nonzero(as_tuple=True)
+        few = torch.zeros(len(self.blocks), 1 + int(place.max()), dtype=torch.int64, device=base.device)
+        few[block, place[variant, block]] = 1 + variant
+        return place, few
 
     @cached_property
     def _gates_in_blocks(self) -> Tensor:
         """1 where an occurrence belongs to a block, (G, blocks)."""
+        owners = [number for number, block in enumerate(self.blocks) for _ in block.occurrences]
         member = np.zeros((len(self.occurrences), len(self.blocks)))
-        for number, block in enumerate(self.blocks):
-            member[[op.occurrence for op in block.ops if op.family is not None], number] = 1
+        member[[occurrence for block in self.blocks for occurrence in block.occurrences], owners] = 1
         return constant(member, torch.float32)
 
     def describe(self, width: int | None = None) -> StepDescription:
@@ -213,24 +221,29 @@ class StepProgram:
     def multiplications(self) -> dict[str, int]:
         """Complex multiplications that value and gradient take for one step of one sample, part by part.
 
-        Unitaries and clusters go forward once and back twice; the isometry grows a second time on the way back;
-        the memory takes two products of the isometry's size forward and three back."""
+        Unitaries and clusters go forward once and back twice; the isometry is made a second time on the way
+        back; the memory takes two products of the isometry's size forward and three back."""
         outer = sum(step.multiplications for step in self.contraction.steps)
         small = self.unitaries.multiplications + self.contraction.multiplications - outer
         return {"matrices": 3 * small, "isometry": 4 * outer, "memory": 5 * self.size * 2**self.memory}
 
-    def bytes(self, rows: int, dtype: torch.dtype) -> int:
-        """Bytes that the isometries of ``rows`` steps take at their peak: 1 to 1.4 times what was measured."""
-        return rows * dtype.itemsize * (3 * self.size + self.unitaries.numbers + self.contraction.factor_numbers)
+    @property
+    def _small_numbers(self) -> int:
+        """Complex numbers in the small matrices of one step of one sample."""
+        return self.unitaries.numbers + self.contraction.factor_numbers
 
-    def evolution_bytes(self, rows: int, dtype: torch.dtype, graph: bool = False, batch: int = 1) -> int:
-        """Bytes that the outcome probabilities of ``rows`` steps of ``batch`` samples take at their peak, ``graph``:
+    def bytes(self, steps: int, dtype: torch.dtype) -> int:
+        """Bytes that the isometries of so many steps take at their peak: 1 to 1.4 times what was measured."""
+        return steps * dtype.itemsize * (3 * self.size + self._small_numbers)
+
+    def evolution_bytes(self, steps: int, dtype: torch.dtype, graph: bool = False, batch: int = 1) -> int:
+        """Bytes that the outcome probabilities of so many steps of ``batch`` samples take at their peak, ``graph``:
         with their gradient.
 
-        Isometries are made a portion at a time, so that a row keeps its small matrices, its outcomes (twice, and as
-        often their slopes) and, for the gradient, one memory state."""
-        portion = min(rows, self.contraction.portion(torch.ones((), dtype=dtype, device="cpu")))
-        kept = self.unitaries.numbers + self.contraction.factor_numbers + (1 + graph) * 2**self.readout
+        Isometries are made a portion at a time, so that a step keeps its small matrices, its outcomes (twice, and as
+        often their gradient) and, for the gradient, one memory state."""
+        portion = min(steps, self.contraction.portion(torch.ones((), dtype=dtype, device="cpu")))
+        kept = self._small_numbers + (1 + graph) * 2**self.readout
         kept += graph * (4**self.memory + 4 * len(self.occurrences))
         isometries = 3 * portion + 2 * min(batch, portion)
-        return dtype.itemsize * (rows * kept + batch * 4 * 4**self.memory + isometries * self.size)
+        return dtype.itemsize * (steps * kept + batch * 4 * 4**self.memory + isometries * self.size)

@@ -1,6 +1,6 @@
-"""The unitaries of all blocks for all rows of angles: blocks of one shape are worked out together.
+"""The unitaries of all blocks for all vectors of angles: blocks of one shape are worked out together.
 
-For N rows of gate angles a factor is sum_c exp(-i phase[c, N]) terms[c]: two small matrix products and one sine and
+For N vectors of gate angles a factor is sum_c exp(-i phase[c, N]) terms[c]: two small matrix products and one sine and
 cosine for all factors that have equally many terms.  Blocks whose products run alike are then multiplied together,
 so that the number of calls does not grow with the number of qubits.
 """
@@ -149,13 +149,13 @@ class BlockUnitaries:
 
     @cached_property
     def numbers(self) -> int:
-        """Complex numbers that one row takes, with what `vjp` needs."""
+        """Complex numbers that one vector takes, with what `vjp` needs."""
         factors = sum(count * (size**2 + 3 * terms) for (size, terms), count in self._counts())
         return factors + sum((2 * len(block.pieces) - 1) * 4 ** len(block.qubits) for block in self.varying)
 
     @cached_property
     def multiplications(self) -> int:
-        """Complex multiplications for one row, without phases, sines and cosines."""
+        """Complex multiplications for one vector, without phases, sines and cosines."""
         sums = sum(count * size**2 * terms for (size, terms), count in self._counts())
         return sums + sum(_multiplications(block) for block in self.varying)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -78,16 +79,20 @@ def _structure(value: object, place: Place, tensors: dict[str, torch.Tensor]) ->
 
 def _put_tensor(tensor: torch.Tensor, place: Place, tensors: dict[str, torch.Tensor]) -> str:
     """Add a tensor under a name made of its place, and tell the name."""
-    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
-        got = f"{tensor.layout} on {tensor.device}"
-        raise TypeError(f"{_words(place)} must be a dense tensor with values; got {got}")
-    check_bytes(_words(place), tensor.nbytes, f"shape {tuple(tensor.shape)}")
+    _check_dense(tensor, place)
     name = "/".join(map(str, place)) or "state"
     while name in tensors or name == "__metadata__":  # 1 and "1", or "a/b" and b in a; the format's own word
         name += "'"
     plain = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
     tensors[name] = torch.view_as_real(plain) if plain.is_complex() else plain  # safetensors lacks complex128
     return name
+
+
+def _check_dense(tensor: torch.Tensor, place: Place) -> None:
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+        got = f"{tensor.layout} on {tensor.device}"
+        raise TypeError(f"{_words(place)} must be a dense tensor with values; got {got}")
+    check_bytes(_words(place), tensor.nbytes, f"shape {tuple(tensor.shape)}")
 
 
 def _key(key: object, place: Place) -> object:
@@ -110,18 +115,17 @@ def _words(place: Place) -> str:
     return "state" + "".join(f"[{key!r}]" for key in place)
 
 
-def _assembled(structure: object, tensors: dict[str, torch.Tensor]) -> object:
+def _assembled(structure: object, tensors: dict[str, torch.Tensor]) -> Any:
     """The state with this structure."""
     if isinstance(structure, list):
         return [_assembled(part, tensors) for part in structure]
     if not isinstance(structure, dict):
         return structure
     ((kind, content),) = structure.items()
-    if kind == "dict":
-        return {key: _assembled(part, tensors) for key, part in content}
-    if kind == "tuple":
-        return tuple(_assembled(part, tensors) for part in content)
-    return tensors[content] if kind == "tensor" else torch.view_as_complex(tensors[content])
+    if kind in ("tensor", "complex"):
+        return tensors[content] if kind == "tensor" else torch.view_as_complex(tensors[content])
+    parts = [_assembled(part, tensors) for part in content]
+    return tuple(parts) if kind == "tuple" else dict(parts)
 
 
 def _digest(structure: str, tensors: dict[str, torch.Tensor]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -319,7 +320,7 @@ def loop_job() -> Job:
     return Job("forecasts", "several_steps", several_steps, {"setting": setting, "seeds": 3, "first": LONG} | options)
 
 
-RECIPES = {
+RECIPES: dict[str, dict[str, Any]] = {
     "one step": {"flux": False, "noise": 0.0, "horizon": 1},
     "flux": {"flux": True, "noise": 0.0, "horizon": 1},
     "flux, noise": {"flux": True, "noise": 0.02, "horizon": 1},

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from ..checks import check_array, check_instance, shown
 from ..dynamics import check_dataset, write_dataset
 from ..storage import DATA, provenance, read_record, verify, write_record
+
+Model = TypeVar("Model", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -114,17 +117,12 @@ class DataFile(Job):
             self.work(**self.settings)
 
 
-def best(trials: Iterable[Job], error: Callable[[Job], float]) -> Job:
-    """The trial of the least error, of equal ones the first."""
-    return min(trials, key=error)
-
-
 def state_to(model: torch.nn.Module) -> dict:
     """A model's weights as lists, for a job's result."""
     return {name: value.tolist() for name, value in model.named_parameters()}
 
 
-def state_from(model: torch.nn.Module, weights: dict) -> torch.nn.Module:
+def state_from(model: Model, weights: dict) -> Model:
     """``model`` with the weights of a job's result."""
     parameters = dict(model.named_parameters())
     if parameters.keys() != weights.keys():

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..backends import ExactBackend, ShotBackend
+from ..backends import Backend, ExactBackend, ShotBackend
 from ..baselines import TUNING_SEED, select
 from ..checks import check_instance, check_integer, check_one_of, check_real
 from ..circuits import rotation_step
@@ -137,23 +137,30 @@ def jobs() -> Iterator[Job]:
         yield from (run.job for runs in probes().values() for run in runs)
 
 
+def network(run: Run) -> tuple[torch.nn.Module, int]:
+    """The untrained model of a run, and the seed of its batches."""
+    weights, shots, directions, batches = (int(word) for word in np.random.SeedSequence(run.seed).generate_state(4))
+    if run.method == "gru":
+        return GRU(9, 1, 6, dtype=torch.float64, seed=weights), batches
+    backend = ShotBackend(run.shots, shots, torch.complex64) if run.shots else ExactBackend()
+    if run.method == "spsa":
+        gradient = SPSA(run.c, run.directions, directions, run.causal)
+    elif run.method == "shift" and run.shots:
+        gradient = ParameterShift()
+    else:
+        gradient = Autograd()  # noise-free, the rule is exact
+    model = QRNN(9, 1, rotation_step(), backend=backend, gradient=gradient, dtype=torch.float64, seed=weights)
+    return model, batches
+
+
 def build(run: Run) -> tuple[torch.nn.Module, dict]:
     """The untrained model of a run, and what `fit` is called with beside the data."""
     check_instance("run", run, Run, "a Run")
-    weights, shots, directions, batches = (int(s) for s in np.random.SeedSequence(run.seed).generate_state(4))
-    if run.method == "gru":
-        model = GRU(9, 1, 6, dtype=torch.float64, seed=weights)
-    else:
-        backend = ShotBackend(run.shots, shots, torch.complex64) if run.shots else ExactBackend()
-        gradient = {
-            "spsa": SPSA(run.c, run.directions, directions, run.causal),
-            "shift": ParameterShift() if run.shots else Autograd(),  # noise-free, the rule is exact
-            "exact": Autograd(),
-        }[run.method]
-        model = QRNN(9, 1, rotation_step(), backend=backend, gradient=gradient, dtype=torch.float64, seed=weights)
-    budget = Budget(circuits=run.budget) if run.charged else Budget(steps=run.budget)
+    model, batches = network(run)
     if run.method == "shift" and not run.shots:  # charged as if the rule had run its circuits
         budget = Budget(steps=max(1, run.budget // shift_circuits(model, run.batch)))
+    else:
+        budget = Budget(circuits=run.budget) if run.charged else Budget(steps=run.budget)
     optimizer = torch.optim.Adam(model.parameters(), lr=run.rate)
     return model, {"optimizer": optimizer, "batch_size": run.batch, "budget": budget, "seed": batches}
 
@@ -179,13 +186,18 @@ def train(run: Run, *, progress: bool = False) -> tuple[torch.nn.Module, pd.Data
 def scores(model: torch.nn.Module, run: Run, part: tuple) -> dict[str, float]:
     """NRMSE of the last increment, by exact probabilities and by 1,024 shots of each circuit."""
     x, y = part
+    target = y[:, -1]
     with torch.no_grad():
         if not isinstance(model, QRNN):
-            return {"exact": nrmse(model(x)[0][:, -1], y[:, -1])}
+            return {"exact": nrmse(model(x)[0][:, -1], target)}
         angles = model.layer.program.gate_angles(model.encoder(x))
-        backends = {"exact": ExactBackend(), "shots1024": ShotBackend(1024, run.seed, torch.complex64)}
-        outputs = {name: backend.run(model.layer.program, angles)[0] for name, backend in backends.items()}
-        return {name: nrmse(model.decoder(p[:, -1]), y[:, -1]) for name, p in outputs.items()}
+
+        def error(backend: Backend) -> float:
+            probabilities, _ = backend.run(model.layer.program, angles)
+            return nrmse(model.decoder(probabilities[:, -1]), target)
+
+        shots = ShotBackend(1024, run.seed, torch.complex64)
+        return {"exact": error(ExactBackend()), "shots1024": error(shots)}
 
 
 def training(**settings) -> dict:

@@ -10,6 +10,7 @@ from functools import cache, partial
 
 import numpy as np
 import torch
+from qiskit import QuantumCircuit
 from torch import nn
 
 from ..backends import ExactBackend
@@ -44,15 +45,22 @@ def cells(name: str) -> CellObserver:
     return in_cells(observer(*fields, sensors=sensors, windows=windows), near)
 
 
+def step_of(kind: str) -> QuantumCircuit:
+    """The step circuit of one of `CIRCUITS`."""
+    if kind == "exchanging circuit":
+        return exchange_step()
+    step = rotation_step(3, 3)
+    return without_entanglers(step) if kind == "circuit, no entanglers" else step
+
+
 def network(kind: str, inputs: int, outputs: int, seed: int = 0) -> nn.Module:
-    """A network of `KINDS`, single precision, as drawn: recurrent ones have about twice the circuit's weights."""
-    if kind in CIRCUITS:
-        step = exchange_step() if kind.startswith("exchanging") else rotation_step(3, 3)
-        step = without_entanglers(step) if kind.endswith("no entanglers") else step
-        exact = ExactBackend(torch.complex64)
-        return QRNN(inputs, outputs, step, backend=exact, skip=True, dtype=torch.float32, seed=seed)
-    module, hidden = {"RNN": (RNN, 20), "GRU": (GRU, 12)}[kind]
-    return module(inputs, outputs, hidden, dtype=torch.float32, seed=seed)
+    """A network of `NETWORKS`, single precision, as drawn: recurrent ones have about twice the circuit's weights."""
+    if kind == "RNN":
+        return RNN(inputs, outputs, 20, dtype=torch.float32, seed=seed)
+    if kind == "GRU":
+        return GRU(inputs, outputs, 12, dtype=torch.float32, seed=seed)
+    backend = ExactBackend(torch.complex64)
+    return QRNN(inputs, outputs, step_of(kind), backend=backend, skip=True, dtype=torch.float32, seed=seed)
 
 
 def start_linear(model: QRNN, task: Task) -> None:

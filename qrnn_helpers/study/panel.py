@@ -23,23 +23,16 @@ class TrainingPanel(widgets.VBox):
     """Knobs for a short training run on the patch forecast; every move of one trains anew.
 
     ``circuits`` is the budget of a run.  The last curves stay in the picture, numbered, the newest boldest.
-    Each run is the study's own (`qrnn_helpers.study.methods.train`), so equal knobs give equal curves.
+    Each run is the study's own (`methods.train`), so equal knobs give equal curves.
     """
 
     def __init__(self, circuits: int = 6_000, remembered: int = 4):
         self.circuits = check_integer("circuits", circuits, minimum=1)
         self.remembered = check_integer("remembered", remembered, minimum=1)
-        self.curves = []
-        # A run starts when a knob is let go, not at every place it passes.
-        calm = {"continuous_update": False, "style": {"description_width": "9em"}}
-        self.knobs = {
-            "method": widgets.Dropdown(options=METHODS, description="method", style=calm["style"]),
-            "shots": widgets.Dropdown(options=[0, 64, 1024], description="shots (0: exact)", style=calm["style"]),
-            "directions": widgets.IntSlider(8, 1, 16, description="directions", **calm),
-            "rate": widgets.FloatLogSlider(0.03, min=-3, max=0, step=0.25, description="learning rate", **calm),
-            "seed": widgets.IntSlider(0, 0, 9, description="seed", **calm),
-        }
-        self.note, self.curve = widgets.HTML(), widgets.HTML()
+        self.curves: list[tuple[str, pd.DataFrame]] = []
+        self.knobs = knobs()
+        self.note = widgets.HTML()
+        self.curve = widgets.HTML()
         for knob in self.knobs.values():
             knob.observe(lambda _: self.rerun(), "value")
         super().__init__([*self.knobs.values(), self.note, self.curve])
@@ -52,16 +45,12 @@ class TrainingPanel(widgets.VBox):
         so does an interruption: what the kernel's stop button does.
         """
         setting = {name: knob.value for name, knob in self.knobs.items()}
-        label = ", ".join(
-            f"{name} {value:.3g}" if name == "rate" else f"{name} {value}" for name, value in setting.items()
-        )
+        label = label_of(setting)
         self.note.value = f"training anew with {label} ..."
         try:
             _, curve = train(Run(budget=self.circuits, batch=8, **setting))
             self.curves = [*self.curves, (label, curve)][-self.remembered :]
-            final = curve["validation_nrmse"].dropna().iloc[-1]
-            words = f"Validation error against circuits for the last settings; the newest, {label}, ends at {final:.3f}"
-            self.curve.value = picture(self._figure(), words)
+            self.curve.value = picture(self._figure(), self._description())
         except (Exception, KeyboardInterrupt) as error:
             words = escape(f"{type(error).__name__}: {error}")
             self.curve.value = ""
@@ -69,6 +58,11 @@ class TrainingPanel(widgets.VBox):
             return None
         self.note.value = ""
         return curve
+
+    def _description(self) -> str:
+        label, curve = self.curves[-1]
+        final = curve["validation_nrmse"].dropna().iloc[-1]
+        return f"Validation error against circuits for the last settings; the newest, {label}, ends at {final:.3f}"
 
     def _figure(self) -> Figure:
         figure, axis = plt.subplots()
@@ -78,3 +72,22 @@ class TrainingPanel(widgets.VBox):
         axis.set(xlabel="circuits", ylabel="validation NRMSE", xlim=(0, self.circuits * 1.02))
         axis.legend(fontsize=8)
         return figure
+
+
+def knobs() -> dict[str, widgets.Widget]:
+    """The knobs by the names of `Run`'s arguments.  A run starts when one is let go, not at every place it passes."""
+    style = {"description_width": "9em"}
+    shared = {"continuous_update": False, "style": style}
+    return {
+        "method": widgets.Dropdown(options=METHODS, description="method", style=style),
+        "shots": widgets.Dropdown(options=[0, 64, 1024], description="shots (0: exact)", style=style),
+        "directions": widgets.IntSlider(8, 1, 16, description="directions", **shared),
+        "rate": widgets.FloatLogSlider(0.03, min=-3, max=0, step=0.25, description="learning rate", **shared),
+        "seed": widgets.IntSlider(0, 0, 9, description="seed", **shared),
+    }
+
+
+def label_of(setting: dict) -> str:
+    """The setting in words."""
+    words = {name: f"{value:.3g}" if name == "rate" else value for name, value in setting.items()}
+    return ", ".join(f"{name} {value}" for name, value in words.items())

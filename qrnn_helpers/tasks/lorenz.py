@@ -54,15 +54,18 @@ def lorenz_observer(series: xr.DataArray, *, steps: int = 20, washout: int = 5, 
     stretches = np.split(values, [round(len(values) * end) for end in (TRAIN, TRAIN_AND_VALIDATION)])
     x_scaling, y_scaling = _unit_interval(stretches[0])
     pairs = [(x_scaling.features(s[:-1, :1]), y_scaling.features(s[1:, 1:])) for s in stretches]
-    windows = [tuple(_cut(part, steps, stride) for part in pair) for pair in pairs]
+    train, validation, test = ((_cut(x, steps, stride), _cut(y, steps, stride)) for x, y in pairs)
+    x, y = pairs[-1]
     return LorenzObserver(
-        *windows,
+        train,
+        validation,
+        test,
         name="Lorenz observer",
         sees="x",
         washout=washout,
         x_scaling=x_scaling,
         y_scaling=y_scaling,
-        run=tuple(_cut(part, len(part), 1) for part in pairs[-1]),
+        run=(_cut(x, len(x), 1), _cut(y, len(y), 1)),
     )
 
 

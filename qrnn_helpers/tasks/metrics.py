@@ -94,12 +94,12 @@ def valid_prediction_time(
 def vpt_summary(table: pd.DataFrame, quantiles: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9)) -> pd.Series:
     """Mean and ``quantiles`` of a table of `valid_prediction_time`, the fractions censored and blown up, the count."""
     vpt, fractions = _columns(table)
-    quantiles = check_array("quantiles", quantiles, ndim=1)
-    if quantiles.min() < 0 or quantiles.max() > 1:
-        raise ValueError(f"quantiles must lie from 0 to 1; got {shown(quantiles.tolist())}")
+    levels = check_array("quantiles", quantiles, ndim=1)
+    if levels.min() < 0 or levels.max() > 1:
+        raise ValueError(f"quantiles must lie from 0 to 1; got {shown(levels.tolist())}")
     if not np.isfinite(vpt.sum()):
         raise ValueError(f"table must have a sum of vpt that a float holds; got values up to {vpt.max():g}")
-    shares = {f"{q:.0%}": np.quantile(vpt, q) for q in quantiles}
+    shares = {f"{q:.0%}": np.quantile(vpt, q) for q in levels}
     return pd.Series({"mean": vpt.mean()} | shares | fractions | {"starts": len(vpt)}, dtype=float)
 
 
@@ -140,7 +140,7 @@ def climate(prediction: ArrayLike, truth: ArrayLike, dimensions: int = 1) -> pd.
 
 def squared_indices(sizes: tuple[int, ...]) -> np.ndarray:
     """nx^2 (+ ny^2) of the waves on a periodic grid, in the order of `numpy.fft.fftn`."""
-    return sum(np.ix_(*(np.fft.fftfreq(n, 1 / n) ** 2 for n in sizes)))
+    return sum(np.ix_(*(np.fft.fftfreq(n, 1 / n) ** 2 for n in sizes)), np.zeros(()))
 
 
 def _spectrum(name: str, fields: ArrayLike, dimensions: int) -> np.ndarray:

@@ -93,12 +93,15 @@ def patch_forecast(
     offsets = tuple(line) if dimensions == 1 else tuple(product(line, line))
     with np.errstate(all="ignore"):
         increments = np.diff(values["train"], axis=1)
-    scales = spread("train", values["train"]), spread("increments of train", increments)
-    pairs = [
-        _windows(field, offsets, steps, count, scales, rng)
+    field_std = spread("train", values["train"])
+    increment_std = spread("increments of train", increments)
+    train_pair, validation_pair, test_pair = (
+        _windows(field, offsets, steps, count, (field_std, increment_std), rng)
         for field, count, rng in zip(values.values(), counts, streams(seed))
-    ]
-    return PatchForecast(*pairs, offsets, steps, *scales, washout=min(3, steps - 1))
+    )
+    return PatchForecast(
+        train_pair, validation_pair, test_pair, offsets, steps, field_std, increment_std, washout=min(3, steps - 1)
+    )
 
 
 def _check_std(name: str, scale: float) -> float:

@@ -30,13 +30,13 @@ class SliceForecast(ReducedForecast):
 
     _: KW_ONLY
     phase_mode: int
-    frame: Scaling
+    frame: Scaling[torch.Tensor]
     linear: np.ndarray
 
     def to_slice(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Windows x as a model sees them, and by which angle (windows,) they stood off the slice."""
-        moved, angle = _to_slice(x, self.phase_mode)
-        return self.frame.features(moved), angle
+        on_slice, angle = _to_slice(x, self.phase_mode)
+        return self.frame.features(on_slice), angle
 
     def next_modes(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
         features, angle = self.to_slice(x)
@@ -56,17 +56,15 @@ def slice_forecast(task: ReducedForecast, *, phase_mode: int = 2) -> SliceForeca
     phase_mode = check_integer("phase_mode", phase_mode, minimum=1, maximum=len(task.modes) // 2)
 
     # Units that are the same for the cosine and the sine of a wave: moving a field turns one into the other.
-    size = np.sqrt((task.x_scaling.unit.reshape(-1, 2) ** 2).mean(1)).repeat(2)
+    size = np.sqrt((np.reshape(task.x_scaling.unit, (-1, 2)) ** 2).mean(1)).repeat(2)
     isotropic = Scaling(task.x_scaling.shift * 0, size)
-    moved = [_pair_on_slice(getattr(task, part), task, isotropic, phase_mode) for part in PARTS]
-    train_x, train_y = moved[0]
+    pairs = [_pair_on_slice(getattr(task, part), task, isotropic, phase_mode) for part in PARTS]
+    train_x, train_y = pairs[0]
     frame = _standard(train_x)
     linear = _best_step(frame.features(train_x[:, -1]).numpy(), train_y[:, -1].numpy())
 
-    features = [frame.features(x) for x, _ in moved]
-    remainders = [
-        (y - _linear_step(x, linear)) * torch.from_numpy(isotropic.unit) for x, (_, y) in zip(features, moved)
-    ]
+    features = [frame.features(x) for x, _ in pairs]
+    remainders = [(y - _linear_step(x, linear)) * torch.from_numpy(size) for x, (_, y) in zip(features, pairs)]
     unit = check_scale("task", float(remainders[0][:, -1].square().mean().sqrt()))
     changes = {
         "name": f"{task.name}, on the slice of mode {phase_mode}",
@@ -74,10 +72,10 @@ def slice_forecast(task: ReducedForecast, *, phase_mode: int = 2) -> SliceForeca
         "scored": 1,
         "x_scaling": isotropic,
         "y_scaling": Scaling(0.0, unit),
-        "still": partial(_same, frame, linear, isotropic.unit / unit),
+        "still": partial(_same, frame, linear, size / unit),
     }
-    pairs = {part: (x, y / unit) for part, x, y in zip(PARTS, features, remainders)}
-    return SliceForecast(**(vars(task) | pairs | changes), phase_mode=phase_mode, frame=frame, linear=linear)
+    parts = {part: (x, y / unit) for part, x, y in zip(PARTS, features, remainders)}
+    return SliceForecast(**(vars(task) | parts | changes), phase_mode=phase_mode, frame=frame, linear=linear)
 
 
 def translated(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
@@ -100,11 +98,11 @@ def _pair_on_slice(pair: Pair, task: ReducedForecast, isotropic: Scaling, mode: 
     """Windows x, and the samples after them, on the slice of the last x: both in isotropic units."""
     scalings = (task.x_scaling, task.y_scaling)
     x, y = (torch.from_numpy(isotropic.features(scaling.values(part.numpy()))) for scaling, part in zip(scalings, pair))
-    moved, angle = _to_slice(x, mode)
-    return moved, translated(y, -angle[:, None])
+    on_slice, angle = _to_slice(x, mode)
+    return on_slice, translated(y, -angle[:, None])
 
 
-def _standard(x: torch.Tensor) -> Scaling:
+def _standard(x: torch.Tensor) -> Scaling[torch.Tensor]:
     """Each mode of windows x less its mean and over its standard deviation."""
     rows = x.flatten(0, 1).numpy()
     std = rows.std(0)
@@ -122,6 +120,6 @@ def _best_step(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), y, rcond=1e-10)[0]
 
 
-def _same(frame: Scaling, linear: np.ndarray, unit: np.ndarray, x: torch.Tensor) -> torch.Tensor:
+def _same(frame: Scaling[torch.Tensor], linear: np.ndarray, unit: np.ndarray, x: torch.Tensor) -> torch.Tensor:
     """Persistence: what the linear step would have to leave for nothing to move."""
     return (frame.values(x) - _linear_step(x, linear)) * torch.from_numpy(unit)

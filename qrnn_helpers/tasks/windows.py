@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -26,20 +26,23 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 Predict = Callable[[torch.Tensor], torch.Tensor]
 
 
+Numbers = TypeVar("Numbers", np.ndarray, torch.Tensor)
+
+
 @dataclass(frozen=True)
-class Scaling:
+class Scaling(Generic[Numbers]):
     """Physical values to what a model sees, and back: feature = (value - shift) / unit.
 
     ``shift`` and ``unit``: one number for all features, or an array (features,).
     """
 
-    shift: float | np.ndarray = 0.0
-    unit: float | np.ndarray = 1.0
+    shift: float | Numbers = 0.0
+    unit: float | Numbers = 1.0
 
-    def features(self, values: np.ndarray) -> np.ndarray:
+    def features(self, values: Numbers) -> Numbers:
         return (values - self.shift) / self.unit
 
-    def values(self, features: np.ndarray) -> np.ndarray:
+    def values(self, features: Numbers) -> Numbers:
         return features * self.unit + self.shift
 
 
@@ -66,8 +69,8 @@ class Task:
     sees: str = ""
     washout: int = 0
     scored: int | None = None
-    x_scaling: Scaling = Scaling()
-    y_scaling: Scaling = Scaling()
+    x_scaling: Scaling[np.ndarray] = Scaling()
+    y_scaling: Scaling[np.ndarray] = Scaling()
     still: Predict | None = None
 
     def __post_init__(self) -> None:
@@ -96,6 +99,7 @@ class Task:
     @property
     def lags(self) -> int:
         """How many steps, the present one included, every scored step has seen."""
+        assert self.scored is not None  # __post_init__ has set it
         return self.train[0].shape[1] - self.scored + 1
 
 
@@ -161,7 +165,7 @@ Values = dict[str, np.ndarray]
 
 def check_fields(fields: Fields, times: int, points: int, need: str) -> Values:
     """The values of the fields of each part, of like dims, with enough times, and points along each side."""
-    allowed = DIMS
+    allowed: tuple[tuple, ...] = DIMS
     for name, field in fields.items():
         check_instance(name, field, xr.DataArray, "an xarray.DataArray of dims (trajectory, time, x)")
         if field.dims not in allowed:
@@ -208,7 +212,7 @@ def streams(seed: int) -> list[np.random.Generator]:
 
 def draw_pairs(x: list[np.ndarray], y: list[np.ndarray], steps: int, counts: list[int], seed: int) -> list[Pair]:
     """Windows of each part: `draw_windows` from x and y of that part."""
-    return [draw_windows(*part, steps, count, rng) for *part, count, rng in zip(x, y, counts, streams(seed))]
+    return [draw_windows(*part, steps, count, rng) for part, count, rng in zip(zip(x, y), counts, streams(seed))]
 
 
 def draw_windows(x: np.ndarray, y: np.ndarray, steps: int, count: int, rng: np.random.Generator) -> Pair:

@@ -1,4 +1,4 @@
-"""The compiled engine: blocks, clusters, growth and the slopes back, each against Qiskit or torch's own recording."""
+"""The compiled engine: blocks, clusters, contraction and the way back, against Qiskit or torch's own recording."""
 
 import numpy as np
 import pytest
@@ -69,7 +69,7 @@ def test_blocks_multiply_to_the_step(step, seed):
 
 
 @each_circuit
-def test_every_width_of_cluster_grows_the_same(step):
+def test_every_width_of_cluster_makes_the_same(step):
     program = StepProgram(step)
     gates = program.gate_angles(random_angles(step, 3, 1, seed=1))[:, 0]
     wanted = program.isometries(gates, torch.complex128)
