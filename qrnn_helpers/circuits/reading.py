@@ -87,7 +87,8 @@ def _read_circuit(
     places = tuple(places)
     instructions: list[Placed] = []
     for instruction in circuit.data:
-        gate = _checked(instruction.operation)
+        gate = _by_class(_as_instruction(instruction.operation))
+        _check_finite(gate)
         qubits = tuple(places[circuit.find_bit(q).index] for q in instruction.qubits)
         parts = _read(gate, controls + qubits, bits)
         instructions += parts if bits else _as_drawn(gate, qubits, parts)
@@ -96,19 +97,25 @@ def _read_circuit(
     return instructions
 
 
-def _checked(operation: Operation) -> Operation:
-    """An operation of finite parameters, if only none (a Clifford is spelled out), that bears no other's name."""
-    if not hasattr(operation, "params"):
-        if not hasattr(operation, "to_instruction"):
-            raise ValueError(f"step: got operation {operation.name!r} ({type(operation).__name__}); allowed are gates")
-        operation = operation.to_instruction()
-    for number in operation.params:
+def _as_instruction(operation: Operation) -> Operation:
+    """An operation that has parameters, if only none: a Clifford is spelled out."""
+    if hasattr(operation, "params"):
+        return operation
+    if not hasattr(operation, "to_instruction"):
+        raise ValueError(f"step: got operation {operation.name!r} ({type(operation).__name__}); allowed are gates")
+    return operation.to_instruction()
+
+
+def _check_finite(gate: Operation) -> None:
+    for number in gate.params:
         if isinstance(number, numbers.Complex) and not np.isfinite(complex(number)):
-            raise ValueError(f"step: got gate {operation.name!r} with the angle {number}; allowed are finite ones")
-    made = type(operation) in (*SUB_CIRCUITS, ControlledGate) or not home_of(operation).startswith("qiskit")
-    if made and operation.name in RESERVED_NAMES:  # passes and simulators go by the name
-        return operation.copy(name=f"own {operation.name}")
-    return operation
+            raise ValueError(f"step: got gate {gate.name!r} with the angle {number}; allowed are finite ones")
+
+
+def _by_class(gate: Operation) -> Operation:
+    """The gate, under a name of its own if it only bears that of another: passes and simulators go by the name."""
+    made = type(gate) in (*SUB_CIRCUITS, ControlledGate) or not home_of(gate).startswith("qiskit")
+    return gate.copy(name=f"own {gate.name}") if made and gate.name in RESERVED_NAMES else gate
 
 
 def _read(gate: Operation, qubits: Qubits, bits: Bits = ()) -> list[Placed]:

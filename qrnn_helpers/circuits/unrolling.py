@@ -100,7 +100,7 @@ def check_step(step: QuantumCircuit) -> tuple[list[int], list[int]]:
     if variables := [v.name for v in (*step.iter_vars(), *step.iter_stretches())]:
         raise ValueError(f"step: got the run-time variables {shown(variables)}; a step circuit has Parameters only")
     memory, readout = ([step.find_bit(q).index for q in r] for r in sorted(step.qregs, key=lambda r: r.name))
-    if not (memory and readout):
+    if not all((memory, readout)):
         raise ValueError("step: got an empty register; memory and readout need one qubit each at least")
     if sorted(memory + readout) != list(range(step.num_qubits)):
         raise ValueError("step: registers overlap or leave qubits out; every qubit belongs to exactly one of them")
