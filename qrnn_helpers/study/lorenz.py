@@ -17,7 +17,7 @@ from qiskit import QuantumCircuit
 from torch import nn
 
 from ..backends import ExactBackend, MomentBackend
-from ..baselines import TUNING_SEED, standard_baselines, tune
+from ..baselines import TUNING_SEED, grid, standard_baselines, tune
 from ..circuits import rotation_step, two_way_step, without_entanglers
 from ..dynamics import lorenz_series
 from ..gradients import SPSA, FiniteDifference, ParameterShift
@@ -158,7 +158,8 @@ class CarriedLoss:
 
     def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
         x, y, fresh = batch
-        outputs, self.state = model(x, None if fresh else self.state.detach())
+        state = None if fresh or self.state is None else self.state.detach()
+        outputs, self.state = model(x, state)
         washout = self.washout if fresh else 0
         return nn.functional.mse_loss(outputs[:, washout:], y[:, washout:])
 
@@ -253,11 +254,9 @@ def fitted(kind: str, data: str) -> dict:
 
 # ---------------------------------------------------------------- the methods, with shots
 
-METHODS = ("spsa", "difference", "shift")
-
 
 def method_model(method: str, seed: int) -> QRNN:
-    """The project's network with gradients by one of `METHODS`, all circuits with `SHOTS` shots.
+    """The project's network with gradients by "spsa", "difference" or "shift", all circuits with `SHOTS` shots.
 
     Forward passes draw true shots; the readouts that gradients ask for have their exact mean and variance
     (`MomentBackend`).
@@ -312,10 +311,9 @@ def fits() -> list[Job]:
 
 def trials(model: str, recipe: str = "windows", rates: tuple = RATES) -> list[Job]:
     """The six settings of a network: three rates, and two sizes, or for circuits with and without a linear path."""
-    other = {"skip": (False, True)} if model in ("circuit", "bare", "two-way") else {"hidden": (6, 12)}
-    ((name, values),) = other.items()
+    kinds = grid(hidden=(6, 12)) if model in ("gru", "rnn") else grid(skip=(False, True))
     common = {"model": model, "recipe": recipe, "updates": UPDATES, "seed": TUNING_SEED}
-    return [job(training, **common, rate=rate, **{name: value}) for value in values for rate in rates]
+    return [job(training, **common, rate=rate, **kind) for kind in kinds for rate in rates]
 
 
 def method_trials(method_name: str, budget: int) -> list[Job]:
@@ -346,26 +344,26 @@ def best(group: list[Job], part: str = "validation") -> Job:
     return min(group, key=lambda trial: trial_score(trial, part))
 
 
-def seeds_of(chosen: Job, **changes) -> list[Job]:
+def seeds_of(chosen: Job) -> list[Job]:
     """The chosen setting on the seeds of the comparison."""
-    return [job(chosen.work, **chosen.settings | changes | {"seed": seed}) for seed in SEEDS]
+    return [job(chosen.work, **chosen.settings | {"seed": seed}) for seed in SEEDS]
 
 
-def plain() -> list[Job]:
-    """The project's network, without a linear path: its trials by exact gradients."""
-    return [trial for trial in trials("circuit") if not trial.settings["skip"]]
+def plain(group: list[Job]) -> list[Job]:
+    """Those of circuits without a linear path."""
+    return [trial for trial in group if not trial.settings["skip"]]
 
 
 def ablation() -> list[Job]:
     """Other ways to train the circuit, and the two-way circuit, on the tuning seed and judged by the validation run."""
     others = trials("circuit", "long windows", RATES[2:]) + trials("two-way", "carried", RATES[1:])
-    return trials("circuit", "carried", RATES[1:]) + [trial for trial in others if not trial.settings["skip"]]
+    return trials("circuit", "carried", RATES[1:]) + plain(others)
 
 
 def finals() -> dict[str, list[Job]]:
     """The seeds of every comparison, its trials being stored."""
     groups = {name: seeds_of(best(trials(name))) for name in ("rnn", "gru", "bare", "circuit")}
-    groups["plain circuit"] = seeds_of(best(plain()))
+    groups["plain circuit"] = seeds_of(best(plain(trials("circuit"))))
     groups |= {f"{name} {budget}": seeds_of(best(method_trials(name, budget))) for name, budget in comparisons()}
     winner = best(ablation() + trials("circuit"), "validation run")
     groups["winner"] = seeds_of(winner)

@@ -125,6 +125,12 @@ def test_all_that_the_book_stores_is_there_and_nothing_else():
     }
 
 
+def test_the_package_is_imported_without_its_studies():
+    program = "import sys, qrnn_helpers; print(sorted(n for n in sys.modules if n.startswith('qrnn_helpers.study.')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "['qrnn_helpers.study.exponents', 'qrnn_helpers.study.jobs']", done.stderr
+
+
 def test_every_job_is_found_by_other_processes():
     for job in command.known([]):
         module = sys.modules[job.work.__module__]
