@@ -30,11 +30,11 @@ def _rows(count: int, batch_size: int, generator: torch.Generator) -> Iterator[t
 
 def check_pair(name: str, data: Dataset | Pair) -> Pair:
     """The tensors x and y of a pair or a dataset, checked."""
-    if not isinstance(data, (tuple, list)):
-        data = _collated(name, check_instance(name, data, Dataset, "a pair (x, y) or a torch Dataset of such pairs"))
-    if len(data) != 2:
-        raise ValueError(f"{name} must be a pair (x, y); got {len(data)} parts")
-    x, y = data
+    check_instance(name, data, Dataset | tuple | list, "a pair (x, y) or a torch Dataset of such pairs")
+    parts = _collated(name, data) if isinstance(data, Dataset) else data
+    if len(parts) != 2:
+        raise ValueError(f"{name} must be a pair (x, y); got {len(parts)} parts")
+    x, y = parts
     check_tensor(f"{name} x", x, ("windows", "time", "features"))
     check_tensor(f"{name} y", y, (x.shape[0], x.shape[1], "features"))
     return x, y

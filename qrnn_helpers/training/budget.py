@@ -67,8 +67,9 @@ class Spending:
         """Calls of the closure in a step, where the optimiser says how many."""
         self.limited = budget.circuits is not None or budget.shots is not None
         self.steps = 0
-        self.spent = [0, 0, 0.0]
-        """Circuits, shots and seconds."""
+        self.spent = [0, 0]
+        """Circuits and shots."""
+        self.seconds = 0.0
         self.calls = 0
         """The most calls of the closure in a step so far."""
         self.each = [0, 0]
@@ -85,11 +86,12 @@ class Spending:
         for hook in self.hooks:
             hook.remove()
 
-    def row(self) -> dict:
-        return {"step": self.steps, **dict(zip(("circuits", "shots", "seconds"), self.spent))}
+    def row(self) -> dict[str, float]:
+        circuits, shots = self.spent
+        return {"step": self.steps, "circuits": circuits, "shots": shots, "seconds": self.seconds}
 
     def fraction(self) -> float:
-        return self.budget.fraction(self.steps, *self.spent[:2])
+        return self.budget.fraction(self.steps, *self.spent)
 
     def allows_another(self) -> bool:
         return self._allows(self.each, 0)
@@ -106,11 +108,13 @@ class Spending:
             raise OverBudget
         self.planned = [0, 0]
         self.number = number
-        before = self._booked()
+        before, started = self._booked()
         try:
             yield
         finally:
-            booked = [now - then for now, then in zip(self._booked(), before)]
+            after, ended = self._booked()
+            booked = [now - then for now, then in zip(after, before)]
+            self.seconds += ended - started
             self.spent = [sum(pair) for pair in zip(self.spent, booked)]
             self.each = [max(three) for three in zip(self.each, self.planned, booked)]
             self.planned = None
@@ -134,10 +138,11 @@ class Spending:
         circuits, shots = (spent + calls * most for spent, most in zip(self.spent, each))
         return self.budget.fraction(self.steps + 1, circuits, shots) <= 1
 
-    def _booked(self) -> list[float]:
-        """Circuits, shots, seconds on all ledgers, in whatever scope."""
+    def _booked(self) -> tuple[list[int], float]:
+        """Circuits and shots, and seconds, on all ledgers, in whatever scope."""
         totals = [ledger.total() for ledger in self.ledgers]
-        return [sum(getattr(total, name) for total in totals) for name in ("circuits", "shots", "seconds")]
+        counts = [sum(total.circuits for total in totals), sum(total.shots for total in totals)]
+        return counts, sum(total.seconds for total in totals)
 
 
 def _check_budget(budget: Budget, layers: list[QuantumRecurrentLayer]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -31,7 +31,7 @@ def updates(
     loss: Callable[[Batch], torch.Tensor],
     spending: Spending,
     schedule: Schedule | None = cosine,
-) -> Iterator[dict[str, float]]:
+) -> Generator[dict[str, float], None, None]:
     """One update a batch, as long as the budget and the batches last; a row of the curve after each.
 
     Closing it, or an error in it, gives the optimiser its rates back.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import nn
@@ -16,7 +17,7 @@ __all__ = ["check_answer", "check_counts", "check_finite", "loop_loss", "normal_
 class ClippedAdam(torch.optim.Adam):
     """Adam on a gradient whose norm, over all weights together, is cut to 1."""
 
-    def step(self, closure: Callable[[], torch.Tensor]) -> torch.Tensor:
+    def step(self, closure: Callable[[], torch.Tensor]) -> torch.Tensor:  # type: ignore[override]  # never without
         with torch.enable_grad():
             loss = closure()
         weights = [weight for group in self.param_groups for weight in group["params"]]
@@ -69,15 +70,15 @@ def loop_loss(
         new = check_answer("advance", advance(history), wanted.shape)
         errors.append(((new - wanted) * unit).square().mean())
         history = torch.cat([history[:, 1:], new[:, None]], dim=1)
-    return sum(errors) / len(errors)
+    return sum(errors[1:], errors[0]) / len(errors)
 
 
 def _pieces(series: torch.Tensor, length: int, count: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
     """Stretches (count, length, ...) of the series, from random trajectories and times."""
-    drawn = {"generator": generator, "device": generator.device}
+    draw = partial(torch.randint, size=(count, 1), generator=generator, device=generator.device)
     while True:
-        trajectory = torch.randint(len(series), (count, 1), **drawn)
-        start = torch.randint(series.shape[1] - length + 1, (count, 1), **drawn)
+        trajectory = draw(len(series))
+        start = draw(series.shape[1] - length + 1)
         time = start + torch.arange(length, dtype=start.dtype, device=start.device)
         yield series[trajectory.to(series.device), time.to(series.device)]
 

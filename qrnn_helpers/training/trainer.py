@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from typing import Any
@@ -28,8 +28,6 @@ BatchSource = Callable[[torch.Tensor, torch.Tensor, int, torch.Generator], Itera
 
 Loss = Callable[[nn.Module, Any], torch.Tensor]
 """Model and batch -> a scalar tensor."""
-
-OPTIONAL_FUNCTION = (Callable, type(None))
 
 COLUMNS = ["step", "circuits", "shots", "seconds", "rate", "train_loss", "validation_nrmse"]
 
@@ -81,9 +79,9 @@ def fit(
     _check_optimizer(optimizer, model)
     check_instance("budget", budget, Budget, "a Budget")
     check_instance("progress", progress, bool, "True or False")
-    check_instance("schedule", schedule, OPTIONAL_FUNCTION, "a function of the spent fraction, or None")
+    check_instance("schedule", schedule, Callable | None, "a function of the spent fraction, or None")
     check_instance("batches", batches, Callable, "a function of x, y, batch size and generator")
-    check_instance("loss", loss, OPTIONAL_FUNCTION, "a function of model and batch, or None")
+    check_instance("loss", loss, Callable | None, "a function of model and batch, or None")
     x, y = check_pair("train", train)
     held_out = check_pair("validation", validation)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
@@ -106,7 +104,11 @@ def fit(
 
 
 def _curve(
-    training: Iterator[dict], spending: Spending, score: Callable[[], float], validations: int, progress: bool
+    training: Generator[dict[str, float], None, None],
+    spending: Spending,
+    score: Callable[[], float],
+    validations: int,
+    progress: bool,
 ) -> list[dict]:
     """The rows of all updates, every so often with a score."""
     curve = []
