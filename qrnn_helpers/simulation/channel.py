@@ -97,15 +97,15 @@ def _forward(
     states = rho.new_empty(time_steps * kept, *rho.shape)
     probabilities = rho.new_empty(batch, time_steps, outcomes, dtype=rho.real.dtype)
     final = rho.new_empty(batch, size, size)
-    portions = _Portions(contraction, (batch, time_steps), rho)
+    portions = _Portions(contraction, gate_angles.shape[:2], rho)
     for samples, spans in portions:
         state = rho[samples]
         for steps in spans:
-            isometries = portions.isometries(portions.of(factors, samples, steps), samples, steps)
-            for t, *buffers in zip(steps, *isometries):
+            isometries, conjugates = portions.isometries(portions.of(factors, samples, steps), samples, steps)
+            for t, isometry, conjugate in zip(steps, isometries, conjugates):
                 if kept:
                     states[t, samples] = state
-                probabilities[samples, t], state = portions.step(*buffers, state)
+                probabilities[samples, t], state = portions.step(isometry, conjugate, state)
         final[samples] = state
     if rho.dtype == torch.complex64:
         _normalise(probabilities, states, final)
@@ -139,7 +139,7 @@ def _vjp(
 
 
 def _factors_vjp(
-    ctx, shape: tuple[int, int], states: Tensor, weights: Tensor | None, final: Tensor | None
+    ctx, shape: torch.Size, states: Tensor, weights: Tensor | None, final: Tensor | None
 ) -> tuple[list[Tensor | None], Tensor]:
     """Gradients along the contraction's factors and the start.
 
@@ -157,10 +157,11 @@ def _factors_vjp(
             part = portions.of(factors, samples, steps)
             operands: list[Tensor] = []
             isometries, conjugates = portions.isometries(part, samples, steps, operands)
-            for t, *buffers in reversed(list(zip(steps, isometries, conjugates))):
+            for t, isometry, conjugate in reversed(list(zip(steps, isometries, conjugates))):
                 along_outcomes = None if weights is None else weights[samples, t]
-                adjoint = portions.step_vjp(*buffers, states[t, samples], along_outcomes, adjoint)
+                adjoint = portions.step_vjp(isometry, conjugate, states[t, samples], along_outcomes, adjoint)
             portions.put(contraction.vjp(part, operands, isometries.flatten(0, 1), wanted), gradients, samples, steps)
+        assert adjoint is not None  # there is a step, and a gradient after it
         start[samples] = adjoint.conj() / 2
     return gradients, start
 
@@ -183,7 +184,7 @@ class _Portions:
     and few, so that they stay in the processor's cache.
     """
 
-    def __init__(self, contraction: Contraction, shape: tuple[int, int], like: Tensor):
+    def __init__(self, contraction: Contraction, shape: torch.Size, like: Tensor):
         self.contraction = contraction
         self.shape = shape
         self.batch, self.time_steps = shape

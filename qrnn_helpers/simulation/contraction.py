@@ -10,7 +10,7 @@ Gradients are carried as complex conjugates, dL/dx for real L: then no factor ne
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from itertools import accumulate
 
@@ -128,7 +128,7 @@ class Contraction:
     axes that one axis of the result joins, outputs before inputs.  ``sizes``: numbers in the tensor after each step.
     """
 
-    def __init__(self, parts: list[Block] | list[Cluster], inputs: Collection[int], order: list[list[Label]]):
+    def __init__(self, parts: Sequence[Block | Cluster], inputs: Collection[int], order: list[list[Label]]):
         self.inputs = set(inputs)
         self.wanted = [label for group in order for label in group]
         self.shape = tuple(2 ** len(group) for group in order)

@@ -111,8 +111,10 @@ class _Pieces:
             return
         if other:
             self.flush()
-        before = self.done.pop() if self.done and len(self.done[-1]) == 1 else ()
-        self.done += [(factor,) for factor in _merged([*before, _factor(op, self.qubits)])]
+        factors = [_factor(op, self.qubits)]
+        if self.done and len(self.done[-1]) == 1:
+            factors[:0] = filter(None, self.done.pop())
+        self.done += [(factor,) for factor in _merged(factors)]
 
     def flush(self) -> None:
         """What waits on each qubit, as pairs (high, low); nothing waits afterwards."""
@@ -192,6 +194,7 @@ def _factor(op: Op, qubits: Qubits) -> Factor:
     """One op as a sum on these qubits."""
     places = tuple(qubits.index(q) for q in op.qubits)
     if op.family is None:
+        assert op.matrix is not None
         return Factor((), np.zeros((1, 0)), _spread(op.matrix[None], places, op.bits, len(qubits)))
     rates, terms = _wave(op.family, places, op.bits, len(qubits))
     return Factor((op.occurrence,), rates, terms)

@@ -51,7 +51,7 @@ class HeisenbergPicture:
         if not square:
             return _trace(mean, onward[0]) + last, None
         value = onward[1].diagonal(dim1=-2, dim2=-1).real.sum(-1).T
-        return _trace(mean, onward[0]) + value, _trace(*square, onward[0]) + 2 * _trace(mean, onward[1]) + last
+        return _trace(mean, onward[0]) + value, _trace(square[0], onward[0]) + 2 * _trace(mean, onward[1]) + last
 
     def _onward(self, isometries: Tensor, past: list[Tensor], weights: Tensor) -> tuple[list[Tensor], Tensor]:
         """R_j' but for the last, (batch, K, M, M), and the trace of that, (K, batch); isometries (batch, K, ...): all

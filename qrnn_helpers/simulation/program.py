@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from qiskit import QuantumCircuit
-from qiskit.circuit import ParameterVector
+from qiskit.circuit import ParameterExpression, ParameterVector
 from torch import Tensor
 
 from ..checks import check_bytes, shown
@@ -61,16 +61,18 @@ class StepProgram:
         self._placed = read(step)
         self.ops = [op for placed in self._placed for op in placed.ops]
         self.occurrences = tuple(op for op in self.ops if op.family is not None)
-        self._check_hidden()
-        self.angle_map = AngleMap([op.expression for op in self.occurrences], self.parameters)
+        self._families = [op.family for op in self.ops if op.family is not None]
+        expressions = [op.expression for op in self.occurrences if op.expression is not None]
+        self._check_hidden(expressions)
+        self.angle_map = AngleMap(expressions, self.parameters)
         self.weights, self.offsets = self.angle_map.weights, self.angle_map.offsets
         self._fused = fuse(self.ops) + self._idle()
         choices = [clusters(self._fused, width) for width in WIDTHS]
         self.clusters = min(choices, key=lambda choice: self._contraction(choice).cost)
         self.blocks = [block for cluster in self.clusters for block in cluster.blocks]
 
-    def _check_hidden(self) -> None:
-        used = set().union(*(op.expression.parameters for op in self.occurrences))
+    def _check_hidden(self, expressions: list[ParameterExpression]) -> None:
+        used = set().union(*(expression.parameters for expression in expressions))
         hidden = sorted(parameter.name for parameter in used.difference(self.parameters))
         if hidden:
             raise ValueError(
@@ -90,13 +92,14 @@ class StepProgram:
 
     @cached_property
     def rules(self) -> tuple[ShiftRule, ...]:
-        return tuple(op.family.rule for op in self.occurrences)
+        return tuple(family.rule for family in self._families)
 
     @cached_property
     def shift_terms(self) -> tuple[Tensor, Tensor, Tensor]:
         """All terms of all rules in a row: occurrence, shift and coefficient, (K,) each."""
         terms = [(g, s, c) for g, rule in enumerate(self.rules) for s, c in zip(rule.shifts, rule.coefficients)]
-        gates, shifts, coefficients = zip(*terms) if terms else ((), (), ())
+        columns = zip(*terms) if terms else ((), (), ())
+        gates, shifts, coefficients = map(list, columns)
         return constant(gates, torch.int64), constant(shifts, torch.float64), constant(coefficients, torch.float64)
 
     @property
@@ -144,7 +147,7 @@ class StepProgram:
     @cached_property
     def _units(self) -> Tensor:
         """The unit W of every occurrence's frequencies (G,); NaN where they have none in common."""
-        return constant([op.family.unit for op in self.occurrences], torch.float64)
+        return constant([family.unit for family in self._families], torch.float64)
 
     def vjp(self, angles: Tensor, gate_gradient: Tensor) -> Tensor:
         """Gradient along the gate angles (batch, time, G) -> along the angles (batch, time, P).

@@ -195,7 +195,8 @@ def _filled(block: Block) -> list[tuple[Factor, ...]]:
     return [tuple(factor or _idle(piece[0] or piece[1]) for factor in piece) for piece in block.pieces]
 
 
-def _idle(like: Factor) -> Factor:
+def _idle(like: Factor | None) -> Factor:
+    assert like is not None
     terms = np.zeros_like(like.terms)
     terms[0] = np.eye(2)
     return Factor((), np.zeros((len(terms), 0)), terms)
