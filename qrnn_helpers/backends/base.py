@@ -58,6 +58,16 @@ class Backend(ABC):
         """The weighted readout sum_r w[t, r] p[t, r] of every step, (batch, time), for weights w (batch, time, R)."""
         return (self.run(program, gate_angles, state)[0] * weights).sum(-1)
 
+    def sums(
+        self,
+        program: StepProgram,
+        gate_angles: Tensor,
+        weights: Tensor,
+        state: Tensor | None = None,
+    ) -> Tensor:
+        """The same summed over time, (batch,): what most estimators ask for."""
+        return self.values(program, gate_angles, weights, state).sum(-1)
+
     def variants(
         self,
         program: StepProgram,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
@@ -82,13 +82,21 @@ class Executor:
 
     def values(self, gate_angles: Tensor, weights: Tensor) -> Tensor:
         """Weighted readouts (..., batch, time) of gate angles (..., batch, time, G); weights (batch, time, R)."""
+        return self._weighted(self.backend.values, gate_angles, weights).reshape(gate_angles.shape[:-1])
+
+    def sums(self, gate_angles: Tensor, weights: Tensor) -> Tensor:
+        """The same summed over time, (..., batch)."""
+        return self._weighted(self.backend.sums, gate_angles, weights).reshape(gate_angles.shape[:-2])
+
+    def _weighted(self, ask: Callable[..., Tensor], gate_angles: Tensor, weights: Tensor) -> Tensor:
+        """What a backend's ``values`` or ``sums`` answers, circuit after circuit."""
         parts = []
         for circuits, samples in self._portions(gate_angles):
             start = time.perf_counter()
             state = self._state_of(samples)
-            parts.append(self.backend.values(self.program, circuits, weights[samples], state))
+            parts.append(ask(self.program, circuits, weights[samples], state))
             self._bill(len(circuits), circuits.shape[1], start)
-        return torch.cat(parts).reshape(gate_angles.shape[:-1])
+        return torch.cat(parts)
 
     def variants(self, gate_angles: Tensor, weights: Tensor, causal: bool) -> Variants:
         """A function (steps, replaced) -> weighted readouts (K, S * batch), summed over time (``causal``: from that

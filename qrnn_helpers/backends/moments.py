@@ -8,7 +8,7 @@ from torch import Tensor
 from ..checks import check_bytes
 from ..simulation import HeisenbergPicture, StepProgram, ground, joint_moments, kraus_operators
 from .base import Variants, check_no_state
-from .exact import as_range, replaced_moments
+from .exact import as_range, check_memory, pauli_steps, replaced_moments
 from .shots import ShotBackend
 
 __all__ = ["MomentBackend"]
@@ -42,6 +42,23 @@ class MomentBackend(ShotBackend):
         whole = (kraus, weights, self._ground(program, gate_angles), self._normal(weights[..., 0]))
         portions = zip(*(part.split(together) for part in whole))
         return torch.cat([self._drawn(*portion) for portion in portions]).to(gate_angles.dtype)
+
+    def sums(self, program: StepProgram, gate_angles: Tensor, weights: Tensor, state: Tensor | None = None) -> Tensor:
+        check_no_state(self, state)
+        mean, square = self._sum_moments(program, gate_angles, weights)
+        assert square is not None  # second moments were asked for
+        spread = ((square - mean**2).clamp_min(0) / self.shots).sqrt()
+        return (mean + spread * self._normal(mean)).to(gate_angles.dtype)
+
+    def _sum_moments(self, program: StepProgram, gate_angles: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
+        """E[X] and E[X^2], (batch,), of the sum of a shot's values at all steps."""
+        pauli = pauli_steps(program, gate_angles)
+        if pauli is not None:
+            check_memory(program, gate_angles, self.dtype, operators=2)
+            return pauli.moments(program.reduced(gate_angles), weights, self.dtype, second=True)
+        kraus = kraus_operators(program, gate_angles, self.dtype)
+        start = self._ground(program, gate_angles)
+        return HeisenbergPicture(kraus, weights, start, causal=True, second=True).total()
 
     def _drawn(self, kraus: Tensor, weights: Tensor, rho: Tensor, normal: Tensor) -> Tensor:
         """Values (batch, time) of some circuits, from standard normal numbers."""

@@ -37,8 +37,8 @@ class RandomDirections(GradientEstimator):
 
         With ``causal`` (m, batch, time, 1), at place s over the outputs from step s on.
         """
+        if not self.causal:
+            plus, minus = executor.sums(gate_angles, weights).chunk(2)
+            return (plus - minus)[..., None, None]
         plus, minus = executor.values(gate_angles, weights).chunk(2)
-        change = plus - minus
-        if self.causal:
-            return change.flip(-1).cumsum(-1).flip(-1)[..., None]
-        return change.sum(-1, keepdim=True)[..., None]
+        return (plus - minus).flip(-1).cumsum(-1).flip(-1)[..., None]

@@ -108,11 +108,12 @@ class RandomCoordinate(GradientEstimator):
         place = drawn[sample, draw]
         shifted = gate_angles[sample]
         shifted.flatten(1)[indices_of(place), place] += terms.shift[term]
-        values = executor.of_samples(sample).values(shifted, weights[sample])
+        weights = weights[sample]
         if self.causal:
-            values = values * (indices_of(angles[0]) >= (place // gates)[:, None])
+            weights = weights * (indices_of(angles[0]) >= (place // gates)[:, None])[..., None]
+        values = executor.of_samples(sample).sums(shifted, weights)
         gradient = torch.zeros_like(gate_angles)
-        gradient.flatten(1).index_put_((sample, place), terms.coefficient[term] * values.sum(-1), accumulate=True)
+        gradient.flatten(1).index_put_((sample, place), terms.coefficient[term] * values, accumulate=True)
         return program.vjp(angles, gradient * (time_steps * gates / self.coordinates))
 
     def _draw(self, batch: int, total: int) -> torch.Tensor:

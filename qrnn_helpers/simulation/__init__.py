@@ -5,12 +5,14 @@ from .contraction import MOVE
 from .description import StepDescription
 from .heisenberg import HeisenbergPicture, along, joint_moments
 from .operators import ground, kraus_operators, replaced_operators
+from .pauli import PauliSteps
 from .program import StepProgram
 from .trajectories import outcomes
 
 __all__ = [
     "MOVE",
     "HeisenbergPicture",
+    "PauliSteps",
     "StepDescription",
     "StepProgram",
     "channel_step",

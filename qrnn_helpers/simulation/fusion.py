@@ -72,7 +72,7 @@ class Block:
     def pieces(self) -> list[Piece]:
         """What the matrix is a product of, first to last."""
         if len(self.qubits) != 2:
-            return [(factor,) for factor in _merged(_factor(op, self.qubits) for op in self.ops)]
+            return [(factor,) for factor in _merged(factor_of(op, self.qubits) for op in self.ops)]
         pieces = _Pieces(self.qubits)
         for op in self.ops:
             pieces.add(op)
@@ -107,11 +107,11 @@ class _Pieces:
         """A gate on one qubit waits for others there; constant ones go where both qubits are multiplied anyway."""
         qubit, *other = op.qubits
         if not other and (op.family is not None or self.waiting[qubit]):
-            self.waiting[qubit].append(_factor(op, op.qubits))
+            self.waiting[qubit].append(factor_of(op, op.qubits))
             return
         if other:
             self.flush()
-        factors = [_factor(op, self.qubits)]
+        factors = [factor_of(op, self.qubits)]
         if self.done and len(self.done[-1]) == 1:
             factors[:0] = filter(None, self.done.pop())
         self.done += [(factor,) for factor in _merged(factors)]
@@ -190,7 +190,7 @@ def _merged(factors: Iterable[Factor]) -> list[Factor]:
     return merged
 
 
-def _factor(op: Op, qubits: Qubits) -> Factor:
+def factor_of(op: Op, qubits: Qubits) -> Factor:
     """One op as a sum on these qubits."""
     places = tuple(qubits.index(q) for q in op.qubits)
     if op.family is None:

@@ -60,6 +60,12 @@ class HeisenbergPicture:
         conjugate = isometries.conj().resolve_conj().flatten(-2).mT
         return [product.flatten(-2) @ conjugate for product in products[:-1]], _overlap(products[-1], isometries).T
 
+    def total(self) -> tuple[Tensor, Tensor | None]:
+        """E[X] and E[X^2] (or None), (batch,), of the given circuit itself: tr A_0 rho and tr C_0 rho."""
+        start = self.past[0][0][:, None]
+        mean, *square = (_trace(part[0], start)[0] for part in self.future)
+        return mean, square[0] if square else None
+
     def _futures(self, isometries: Tensor) -> list[list[Tensor]]:
         """[A_t, C_t] (order 1: [A_t]) for every t, and zeros beyond the last step."""
         future = [[torch.zeros_like(isometries[:, 0, :, 0])] * self.order]

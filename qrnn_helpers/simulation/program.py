@@ -23,6 +23,7 @@ from ..torch_modes import constant
 from .contraction import Contraction
 from .description import StepDescription, described
 from .fusion import Block, Cluster, clusters, fuse
+from .pauli import PauliSteps
 from .unitaries import BlockUnitaries
 
 __all__ = ["StepProgram"]
@@ -34,6 +35,9 @@ precision, would lose the digits that count."""
 
 LARGEST = 2.0**20
 """Radians that a gate without a period may have: in double precision its phases keep ten digits."""
+
+PAULI_PRODUCTS = 10_000
+"""Real products of a step up to which the Pauli basis is faster: on 3 + 3 qubits, at 16,000, it is not."""
 
 WIDTHS = 2, 3, 4, 5, 6
 """Qubits on which blocks may be multiplied with each other first: the width with the least work is taken."""
@@ -219,6 +223,19 @@ class StepProgram:
         inputs = [] if ground else memory
         groups = ("out", memory), ("out", readout), ("in", inputs)
         return Contraction(parts, inputs, [[(side, q) for q in qubits] for side, qubits in groups])
+
+    @cached_property
+    def _pauli(self) -> PauliSteps | None:
+        """Its steps in the Pauli basis, unless a gate is too wide or their products too many."""
+        if not PauliSteps.fits(self.ops):
+            return None
+        steps = PauliSteps(self.ops, self._order[: self.readout], self._order[self.readout :])
+        return steps if steps.products <= PAULI_PRODUCTS else None
+
+    def pauli_steps(self, circuits: int) -> PauliSteps | None:
+        """Its steps in the Pauli basis where that is the faster way to run so many circuits without their gradient:
+        a call there is for all circuits, and there are many calls."""
+        return self._pauli if self._pauli is not None and circuits >= self._pauli.calls else None
 
     @property
     def multiplications(self) -> dict[str, int]:
