@@ -9,7 +9,7 @@ from ..checks import check_bytes
 from .program import StepProgram
 
 
-def ground(program: StepProgram, batch: int, dtype: torch.dtype, device) -> Tensor:
+def ground(program: StepProgram, batch: int, dtype: torch.dtype, device: torch.device | str) -> Tensor:
     """The memory's start |0...0><0...0|, (batch, 2**memory, 2**memory)."""
     size = 2**program.memory
     rho = torch.zeros(size, size, dtype=dtype, device=device)

@@ -28,8 +28,9 @@ FACES = [*(folder for folder in FOLDERS if folder != "study"), *(f"study.{name}"
 def described(face: ModuleType) -> set[str]:
     """What a face hands on and a page describes: functions and classes, but no constants."""
     if face.__name__.startswith("qrnn_helpers.study."):
-        made_here = {name for name, what in vars(face).items() if getattr(what, "__module__", "") == face.__name__}
-        return {name for name in made_here if not name.startswith("_") and getattr(face, name).__doc__}
+        own = {name: what for name, what in vars(face).items() if getattr(what, "__module__", "") == face.__name__}
+        listed = getattr(face, "__all__", [name for name in own if not name.startswith("_")])
+        return {name for name in listed if hasattr(own[name], "__qualname__") and own[name].__doc__}
     made = {name: getattr(getattr(face, name), "__module__", "") for name in face.__all__}
     return {name for name, module in made.items() if module.startswith("qrnn_helpers.")}
 
