@@ -74,6 +74,9 @@ def ratios(speed: dict) -> list[tuple[str, float, float, bool]]:
     for size in SIZES:
         ratio = seconds[f"{size}/shift-shots"] / seconds[f"{size}/shift-moments"]
         rows.append((f"{size}/shift-moments: faster than true shots", ratio, 50, True))
+    for name in (f"{method}-{kind}" for method in ("spsa", "coordinates") for kind in ("exact", "moments", "shots")):
+        ratio = seconds["small/aer"] / seconds[f"many/{name}"]
+        rows.append((f"many/{name}: faster than Aer's circuit, one thread", ratio, 3000, True))
     for qubits in (4, 8, 10):
         for batch in (1, 32, 256):
             case = f"step/n{qubits}/batch{batch}"
