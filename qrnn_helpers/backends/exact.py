@@ -24,14 +24,15 @@ __all__ = ["ExactBackend", "check_state"]
 STATE_TOLERANCE = 1e-3
 """How far a state may be from Hermitian, of trace 1, and without negative eigenvalues: half precision is off by 5e-4.
 A state that a layer carries stays closer: in complex128 its trace drifts by 2e-12 in 10,000 steps (4 + 4 qubits), in
-complex64 it is put right in every call (`evolution`)."""
+complex64 it is put right in every call (`evolve`)."""
 
 
 class ExactBackend(Backend):
     """Exact probabilities by evolving the memory's density matrix; differentiable by torch.
 
     rho_t+1 = sum_r K_r rho_t K_r^dagger and p_t(r) = tr(K_r rho_t K_r^dagger), with the Kraus
-    operators K_r of step t.  Time and memory grow linearly with the number of steps.
+    operators K_r of step t.  Time and memory grow linearly with the number of steps.  Many small circuits
+    without slopes are run in the Pauli basis (`PauliSteps`): the same numbers up to rounding.
     """
 
     def __init__(self, dtype: torch.dtype = torch.complex128):

@@ -22,7 +22,7 @@ __all__ = ["Executor"]
 
 
 CHUNK_BYTES = 2**28
-"""Bytes of Kraus operators that one run of a simulator may hold; more circuits go in several runs."""
+"""Bytes that the Kraus operators of one run of a simulator would take, at most; more circuits go in several runs."""
 
 
 class Ran(NamedTuple):

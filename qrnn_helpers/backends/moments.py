@@ -22,8 +22,7 @@ class MomentBackend(ShotBackend):
     """`ShotBackend`, but weighted readouts are drawn from normal distributions instead of shot by shot.
 
     What an estimator asks for is the mean over N shots of one shot's value X = sum_t w[t, r_t].  Its mean
-    E[X] and variance Var[X] / N are exact here (`readouts`); what is approximated is the distribution, which
-    the sum of N shots approaches by the central limit theorem.  Nothing is drawn per shot, so that the cost
+    E[X] and variance Var[X] / N are exact here; what is approximated is the distribution, which the sum of N shots approaches by the central limit theorem.  Nothing is drawn per shot, so that the cost
     does not depend on their number.  Forward passes still draw true shots, and the ledger counts the same
     circuits and shots: they are what a device would run.
     """

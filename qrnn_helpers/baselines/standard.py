@@ -1,4 +1,4 @@
-"""The kinds of model that every task of the book is given to, with as many settings to choose from."""
+"""The kinds of model that `compare` knows, with as many settings each to choose from."""
 
 from __future__ import annotations
 

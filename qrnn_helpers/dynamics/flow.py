@@ -40,7 +40,7 @@ class Flow(ABC):
     shape: tuple[int, ...]
     """Of one state."""
     subspace: str
-    """That space in words."""
+    """The space of tangent vectors in words."""
 
     # What `trajectories` writes beside the numbers:
     maker: str

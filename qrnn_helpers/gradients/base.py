@@ -30,7 +30,7 @@ class GradientEstimator(ABC):
 
     @abstractmethod
     def circuits(self, program: StepProgram, time_steps: int) -> int:
-        """Circuits that one sample's gradient takes."""
+        """Circuits that one sample's gradient takes, at most."""
 
     def __repr__(self) -> str:
         options = [f"{name}={value}" for name, value in vars(self).items() if isinstance(value, int | float)]

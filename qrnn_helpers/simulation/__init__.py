@@ -1,4 +1,4 @@
-"""From a compiled step circuit to numbers: unitaries, contraction, channel, trajectories."""
+"""From a compiled step circuit to numbers: contraction, channel, Heisenberg picture, trajectories, Pauli basis."""
 
 from .channel import channel_step, evolve, recorded_channel
 from .contraction import MOVE

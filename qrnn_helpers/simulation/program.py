@@ -4,7 +4,7 @@ With the readout reset at every step, a step is a linear map on the memory alone
 operators K_r are the blocks of the step's isometry (2**n x 2**memory), one for each outcome r.
 This module compiles a step circuit once and then builds the isometries of any number of samples
 and time steps in one batch.  Every gate that depends on a Parameter is an *occurrence* with one angle
-of its own: `gates` reads it, `angles` computes its angle from those of the step.
+of its own: `read` finds it in the circuit, `AngleMap` computes its angle from those of the step.
 """
 
 from __future__ import annotations

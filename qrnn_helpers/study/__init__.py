@@ -1,1 +1,1 @@
-"""The book's stored runs: a module for the companion of each chapter, imported as it is."""
+"""The book's stored runs, a file a subject.  Chapters import these files: `from qrnn_helpers.study import methods`."""

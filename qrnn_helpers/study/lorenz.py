@@ -2,7 +2,7 @@
 
 Eight qubits, windows of 20 steps, 1,024 shots, as E. Connerty and M. Stewart had them (*Benchmarking
 Optimization Methods for Quantum Recurrent Neural Networks*, University of South Carolina, 2025).  Every
-model has six to eight settings to choose from, on `TUNING_SEED` and by the validation part; the test part is
+model has several settings to choose from (two rates, if it is trained by shots), on `TUNING_SEED` and by the validation part; the test part is
 scored on the seeds of the comparison alone.  Training sees nothing but the training stretch.
 """
 
@@ -310,7 +310,7 @@ def fits() -> list[Job]:
 
 
 def trials(model: str, recipe: str = "windows", rates: tuple = RATES) -> list[Job]:
-    """The six settings of a network: three rates, and two sizes, or for circuits with and without a linear path."""
+    """The settings of a network: every rate with two sizes, or for circuits with and without a linear path."""
     kinds = grid(hidden=(6, 12)) if model in ("gru", "rnn") else grid(skip=(False, True))
     common = {"model": model, "recipe": recipe, "updates": UPDATES, "seed": TUNING_SEED}
     return [job(training, **common, rate=rate, **kind) for kind in kinds for rate in rates]

@@ -20,10 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
+import playwright.sync_api as playwright_api
 import pytest
 from book_pages import HTML, IN_CI, PATIENCE, ROOT, contents, require_book, skip_or_fail
-
-playwright_api = pytest.importorskip("playwright.sync_api")
 
 FLAGS = [
     "--no-sandbox",

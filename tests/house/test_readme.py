@@ -11,7 +11,7 @@ import sys
 import pytest
 from book_pages import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "book").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "book").rglob("*.md"))]
 TEXT = "\n".join(path.read_text(encoding="utf-8") for path in PAGES)
 CHAPTERS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "notebooks").glob("*.ipynb")))
 SOURCES = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "qrnn_helpers").rglob("*.py")))
@@ -57,7 +57,7 @@ def test_no_chapter_shows_python_that_nobody_runs():
     assert not [path.name for path in (ROOT / "qrnn_helpers").rglob("*.py") if ">>> " in path.read_text()]
 
 
-COMMANDS = re.compile(r"python -m (qrnn_helpers[\w.]*)(?: (--write|run|status|table)\b)?")
+COMMANDS = re.compile(r"python -m (qrnn_helpers[\w.]*)(?: (run|status|table)\b)?")
 SHOWN = set(COMMANDS.findall(TEXT + CHAPTERS + SOURCES))
 
 
