@@ -100,9 +100,7 @@ def check_answer(name: str, answer: torch.Tensor, shape: tuple[int | None, ...])
 def check_finite(loss: torch.Tensor) -> torch.Tensor:
     """The loss itself, if it is a finite number."""
     if not torch.isfinite(loss):
-        raise ValueError(
-            f"rate must lead to finite losses; got {loss.item()}: it is too high, or the model diverges by itself"
-        )
+        raise ValueError(f"rate must lead to finite losses; got {loss.item()}: too high, or the model diverges")
     return loss
 
 
