@@ -42,12 +42,14 @@ class ExactBackend(Backend):
         return f"ExactBackend(dtype={self.dtype})"
 
     def run(self, program: StepProgram, gate_angles: Tensor, state: Tensor | None = None) -> Answer:
-        check_memory(program, gate_angles, self.dtype)
-        if (pauli := pauli_steps(program, gate_angles, state)) is not None:
+        batch, time_steps, _ = gate_angles.shape
+        # From |0...0> a single step has a way of its own, below.
+        pauli = None if state is None and time_steps == 1 else pauli_steps(program, gate_angles, state)
+        check_memory(program, gate_angles, self.dtype, pauli, state)
+        if pauli is not None:
             start = None if state is None else self._start(program, gate_angles, state)
             outcomes, rho = pauli.probabilities(program.reduced(gate_angles), self.dtype, start)
-            return outcomes.to(gate_angles.dtype), rho
-        batch, time_steps, _ = gate_angles.shape
+            return outcomes.to(gate_angles.dtype).contiguous(), rho
         # From |0...0> one column of an isometry will do; in a longer run its own way there costs more than it saves.
         if state is None and time_steps == 1:
             contraction = program.ground_contraction
@@ -62,10 +64,10 @@ class ExactBackend(Backend):
         return probabilities.to(gate_angles.dtype), rho
 
     def sums(self, program: StepProgram, gate_angles: Tensor, weights: Tensor, state: Tensor | None = None) -> Tensor:
-        pauli = pauli_steps(program, gate_angles, state)
-        if pauli is None:
+        pauli = pauli_steps(program, gate_angles, state, weights)
+        if pauli is None or overrides(self, ExactBackend, "run", "values"):
             return super().sums(program, gate_angles, weights, state)
-        check_memory(program, gate_angles, self.dtype)
+        check_memory(program, gate_angles, self.dtype, pauli)
         start = None if state is None else self._start(program, gate_angles, state)
         return pauli.moments(program.reduced(gate_angles), weights, self.dtype, start)[0].to(gate_angles.dtype)
 
@@ -94,10 +96,19 @@ class ExactBackend(Backend):
         return ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
 
 
-def pauli_steps(program: StepProgram, gate_angles: Tensor, state: Tensor | None = None) -> PauliSteps | None:
+def overrides(backend: Backend, kind: type[Backend], *methods: str) -> bool:
+    """Whether a backend derived from ``kind`` answers by methods of its own, which no short cut may pass by."""
+    return any(getattr(type(backend), name) is not getattr(kind, name) for name in methods)
+
+
+def is_recorded(*inputs: Tensor | None) -> bool:
+    """Whether torch records what becomes of the inputs."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in inputs)
+
+
+def pauli_steps(program: StepProgram, gate_angles: Tensor, *others: Tensor | None) -> PauliSteps | None:
     """The way in the Pauli basis, where it is the faster one and nobody asks for slopes."""
-    recorded = torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in (gate_angles, state))
-    return None if recorded else program.pauli_steps(len(gate_angles))
+    return None if is_recorded(gate_angles, *others) else program.pauli_steps(len(gate_angles))
 
 
 def as_range(step: int | range) -> range:
@@ -135,11 +146,18 @@ def check_state(name: str, state: Tensor, batch: int, size: int) -> Tensor:
     return state
 
 
-def check_memory(program: StepProgram, gate_angles: Tensor, dtype: torch.dtype, operators: int = 1) -> None:
-    """Refuse circuits whose value and gradient would need more than the memory limit."""
+def check_memory(
+    program: StepProgram,
+    gate_angles: Tensor,
+    dtype: torch.dtype,
+    pauli: PauliSteps | None,
+    state: Tensor | None = None,
+    operators: int = 1,
+) -> None:
+    """Refuse circuits whose value and gradient would need more than the memory limit, on the way that they take."""
     batch, time_steps, _ = gate_angles.shape
-    graph = torch.is_grad_enabled() and gate_angles.requires_grad
-    if not graph and (pauli := program.pauli_steps(batch)) is not None:
+    graph = is_recorded(gate_angles, state)
+    if pauli is not None:
         needed = pauli.bytes(batch, time_steps, dtype, operators)
     else:
         needed = program.evolution_bytes(batch * time_steps, dtype, graph, batch)

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..checks import check_bytes
 from ..simulation import HeisenbergPicture, StepProgram, ground, joint_moments, kraus_operators
 from .base import Variants, check_no_state
-from .exact import as_range, check_memory, pauli_steps, replaced_moments
+from .exact import as_range, check_memory, overrides, pauli_steps, replaced_moments
 from .shots import ShotBackend
 
 __all__ = ["MomentBackend"]
@@ -22,9 +22,10 @@ class MomentBackend(ShotBackend):
     """`ShotBackend`, but weighted readouts are drawn from normal distributions instead of shot by shot.
 
     What an estimator asks for is the mean over N shots of one shot's value X = sum_t w[t, r_t].  Its mean
-    E[X] and variance Var[X] / N are exact here; what is approximated is the distribution, which the sum of N shots approaches by the central limit theorem.  Nothing is drawn per shot, so that the cost
-    does not depend on their number.  Forward passes still draw true shots, and the ledger counts the same
-    circuits and shots: they are what a device would run.
+    E[X] and variance Var[X] / N are exact here; what is approximated is the distribution, which the sum of N
+    shots approaches by the central limit theorem.  Nothing is drawn per shot, so that the cost does not depend
+    on their number.  Forward passes still draw true shots, and the ledger counts the same circuits and shots:
+    they are what a device would run.
     """
 
     def __repr__(self) -> str:
@@ -43,17 +44,21 @@ class MomentBackend(ShotBackend):
         return torch.cat([self._drawn(*portion) for portion in portions]).to(gate_angles.dtype)
 
     def sums(self, program: StepProgram, gate_angles: Tensor, weights: Tensor, state: Tensor | None = None) -> Tensor:
+        if overrides(self, MomentBackend, "run", "values"):
+            return super().sums(program, gate_angles, weights, state)
         check_no_state(self, state)
-        mean, square = self._sum_moments(program, gate_angles, weights)
+        # What all outcomes of a step share has no variance, and would swallow the digits of what has.
+        level = weights.mean(-1, keepdim=True)
+        mean, square = self._sum_moments(program, gate_angles, weights - level)
         assert square is not None  # second moments were asked for
         spread = ((square - mean**2).clamp_min(0) / self.shots).sqrt()
-        return (mean + spread * self._normal(mean)).to(gate_angles.dtype)
+        return (level.sum((1, 2)) + mean + spread * self._normal(mean)).to(gate_angles.dtype)
 
     def _sum_moments(self, program: StepProgram, gate_angles: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
         """E[X] and E[X^2], (batch,), of the sum of a shot's values at all steps."""
-        pauli = pauli_steps(program, gate_angles)
+        pauli = pauli_steps(program, gate_angles, weights)
         if pauli is not None:
-            check_memory(program, gate_angles, self.dtype, operators=2)
+            check_memory(program, gate_angles, self.dtype, pauli, operators=2)
             return pauli.moments(program.reduced(gate_angles), weights, self.dtype, second=True)
         kraus = kraus_operators(program, gate_angles, self.dtype)
         start = self._ground(program, gate_angles)

@@ -439,11 +439,15 @@ def _transfer(factor: Factor) -> tuple[np.ndarray, np.ndarray]:
     other = np.einsum("bij,ljm->lbim", strings, factor.terms.conj().transpose(0, 2, 1))
     pairs = np.einsum("kaij,lbji->klab", half, other) / size
     rates = factor.rates.sum(1) if factor.rates.shape[1] else np.zeros(len(factor.terms))
-    differences = (rates[:, None] - rates).round(12)
-    frequencies = np.unique(np.abs(differences[differences != 0]))
-    parts = [pairs[differences == 0].sum(0).real]
-    parts += [pairs[np.abs(differences) == w].sum(0).real for w in frequencies]
-    parts += [(pairs[differences == w].sum(0) - pairs[differences == -w].sum(0)).imag for w in frequencies]
+    differences = rates[:, None] - rates
+    sizes = np.abs(differences)
+    # Equal but for rounding is equal; the frequency itself keeps all its digits, for angles may be large.
+    alike = (sizes / (sizes.max() or 1)).round(12)
+    kinds = [alike == value for value in np.unique(alike) if value]
+    frequencies = np.array([sizes[kind].mean() for kind in kinds])
+    parts = [pairs[alike == 0].sum(0).real]
+    parts += [pairs[kind].sum(0).real for kind in kinds]
+    parts += [(np.sign(differences)[kind][:, None, None] * pairs[kind]).sum(0).imag for kind in kinds]
     return frequencies, np.stack(parts)
 
 

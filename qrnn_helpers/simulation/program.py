@@ -39,6 +39,9 @@ LARGEST = 2.0**20
 PAULI_PRODUCTS = 10_000
 """Real products of a step up to which the Pauli basis is faster: on 3 + 3 qubits, at 16,000, it is not."""
 
+PAULI_CALLS = 4
+"""Circuits for each call from which on the Pauli basis is faster (measured at 2 + 2 qubits: 3 to 5)."""
+
 WIDTHS = 2, 3, 4, 5, 6
 """Qubits on which blocks may be multiplied with each other first: the width with the least work is taken."""
 
@@ -134,9 +137,12 @@ class StepProgram:
         itself rounded, would not be.
         """
         values = gate_angles.detach()
-        sizes = values.abs()
-        if not sizes.numel() or sizes.is_meta or float(sizes.amax()) <= LARGE:
+        if not values.numel() or values.is_meta:
             return gate_angles
+        least, most = values.aminmax()  # no copy: this is asked in every call
+        if max(-float(least), float(most)) <= LARGE:
+            return gate_angles
+        sizes = values.abs()
         units = self._units.to(gate_angles.device)
         phases = values.double() * units
         if not bool((phases.isfinite() | (sizes <= LARGEST)).all()):
@@ -227,7 +233,8 @@ class StepProgram:
     @cached_property
     def _pauli(self) -> PauliSteps | None:
         """Its steps in the Pauli basis, unless a gate is too wide or their products too many."""
-        if not PauliSteps.fits(self.ops):
+        # An op takes at least two products for each number of a memory state: known before anything is compiled.
+        if not PauliSteps.fits(self.ops) or 2 * len(self.ops) * 4**self.memory > PAULI_PRODUCTS:
             return None
         steps = PauliSteps(self.ops, self._order[: self.readout], self._order[self.readout :])
         return steps if steps.products <= PAULI_PRODUCTS else None
@@ -235,7 +242,9 @@ class StepProgram:
     def pauli_steps(self, circuits: int) -> PauliSteps | None:
         """Its steps in the Pauli basis where that is the faster way to run so many circuits without their gradient:
         a call there is for all circuits, and there are many calls."""
-        return self._pauli if self._pauli is not None and circuits >= self._pauli.calls else None
+        if circuits < PAULI_CALLS * max(1, len(self.ops)) or self._pauli is None:
+            return None
+        return self._pauli if circuits >= PAULI_CALLS * self._pauli.calls else None
 
     @property
     def multiplications(self) -> dict[str, int]:

@@ -3,7 +3,8 @@
 Eight qubits, windows of 20 steps, 1,024 shots, as E. Connerty and M. Stewart had them (*Benchmarking
 Optimization Methods for Quantum Recurrent Neural Networks*, University of South Carolina, 2025).  Every
 model has several settings to choose from (two rates, if it is trained by shots), on `TUNING_SEED` and by the
-validation part; the test part is scored on the seeds of the comparison alone.  Training sees nothing but the training stretch.
+validation part; the test part is scored on the seeds of the comparison alone.  Training sees
+nothing but the training stretch.
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
 """Steps in the Pauli basis agree with the contraction of isometries, for any circuit."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems import by_hand, interleaved
+from problems import Exponential, by_hand, interleaved
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from reference import evolve, random_angles, random_state, registers, step_circuits
 
 from qrnn_helpers import ExactBackend, MomentBackend, ShotBackend
+from qrnn_helpers.backends import exact
 from qrnn_helpers.circuits import exchange_step, reuploading_step, rotation_step, two_way_step
 from qrnn_helpers.simulation import HeisenbergPicture, PauliSteps, StepProgram, kraus_operators
 
@@ -76,7 +79,7 @@ def test_an_independent_density_matrix_says_the_same():
 def test_many_circuits_take_this_way_and_few_the_other_with_one_result(dtype, atol, state):
     step = rotation_step(2, 2)
     program = StepProgram(step)
-    batch = program.pauli_steps(10**6).calls
+    batch = 4 * program.pauli_steps(10**6).calls
     gates = program.gate_angles(random_angles(step, batch, 3, seed=1))
     weights = torch.rand(batch, 3, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     start = random_state(batch, 4, 2) if state else None
@@ -117,6 +120,68 @@ def test_what_nobody_sees_is_not_worked_out():
     step.rz(0.7, 1)
     gates = [move.gate for move in compiled(StepProgram(step))._applied()]
     assert [gate.qubits for gate in gates] == [(1,), (1, 0)]
+
+
+@pytest.mark.parametrize("kind", [ExactBackend, lambda: MomentBackend(10**9, seed=1)], ids=["exact", "moments"])
+def test_what_a_reader_derives_is_not_passed_by(kind):
+    """A backend whose ``run`` or ``values`` is its own answers by it, for few circuits and for many."""
+    program = StepProgram(rotation_step(1, 1))
+    base = type(kind())
+
+    class Halved(base):
+        def values(self, *arguments):
+            return super().values(*arguments) / 2
+
+    for batch in (3, 1000):
+        gates = program.gate_angles(random_angles(program.step, batch, 2, seed=1))
+        weights = torch.ones(batch, 2, 2, dtype=torch.float64)
+        own = Halved() if base is ExactBackend else Halved(10**9, seed=1)
+        torch.testing.assert_close(own.sums(program, gates, weights), torch.ones(batch).double(), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("frequencies", [[0, 1, 2**0.5, np.pi], [0, 1 / 3, 14.14, 0.1], [0, 1e-5, 3e-5, 2e-5]])
+def test_large_angles_keep_their_digits(frequencies):
+    step = QuantumCircuit(*registers(1, 1, True))
+    step.h([0, 1])
+    step.append(Exponential(Parameter("a"), frequencies), [0, 1])
+    step.h([0, 1])
+    program = StepProgram(step)
+    angles = 2.0**20 * (2 * torch.rand(50, 3, 1, generator=torch.Generator().manual_seed(1), dtype=torch.float64) - 1)
+    gates = program.gate_angles(angles)
+    found = compiled(program).probabilities(program.reduced(gates), torch.complex128)[0]
+    exact = ExactBackend().run(program, gates)[0]
+    torch.testing.assert_close(found, exact, rtol=0, atol=1e-9)
+
+
+def test_a_level_of_the_weights_takes_no_digits_from_the_noise():
+    """Single precision: outcomes worth 10.1 and 10 scatter as such worth .1 and 0."""
+    program = StepProgram(rotation_step(1, 1))
+    gates = program.gate_angles(random_angles(program.step, 1, 300, seed=1)).expand(2000, -1, -1)
+    weights = torch.tensor([0.1, 0.0], dtype=torch.float64).expand(2000, 300, -1)
+    spreads = [
+        MomentBackend(10, seed=1, dtype=torch.complex64).sums(program, gates, weights + level).std()
+        for level in (0, 10)
+    ]
+    assert spreads[1] == pytest.approx(spreads[0].item(), rel=1e-3) and spreads[0] > 0.1
+
+
+def test_a_recorded_state_is_foreseen_as_recorded(monkeypatch):
+    program = StepProgram(rotation_step(2, 2))
+    gates = program.gate_angles(random_angles(program.step, 1000, 4, seed=1))
+    state = random_state(1000, 4, 2).requires_grad_()
+    foreseen = []
+    monkeypatch.setattr(exact, "check_bytes", lambda name, needed, what: foreseen.append(needed))
+    ExactBackend().run(program, gates, state)
+    ExactBackend().run(program, gates, state.detach())
+    assert foreseen[0] == program.evolution_bytes(4000, torch.complex128, True, 1000) > 2 * foreseen[1]
+
+
+def test_few_circuits_compile_nothing():
+    program = StepProgram(rotation_step(2, 2))
+    ExactBackend().run(program, program.gate_angles(random_angles(program.step, 3, 2, seed=1)))
+    assert "_pauli" not in vars(program)
+    deep = StepProgram(rotation_step(2, 2, layers=30))
+    assert deep.pauli_steps(10**6) is None
 
 
 def test_gates_on_many_qubits_go_the_other_way():
