@@ -11,6 +11,7 @@ from ..simulation import (
     PauliSteps,
     StepProgram,
     along,
+    as_range,
     evolve,
     ground,
     kraus_operators,
@@ -109,10 +110,6 @@ def is_recorded(*inputs: Tensor | None) -> bool:
 def pauli_steps(program: StepProgram, gate_angles: Tensor, *others: Tensor | None) -> PauliSteps | None:
     """The way in the Pauli basis, where it is the faster one and nobody asks for slopes."""
     return None if is_recorded(gate_angles, *others) else program.pauli_steps(len(gate_angles))
-
-
-def as_range(step: int | range) -> range:
-    return step if isinstance(step, range) else range(step, step + 1)
 
 
 def replaced_moments(

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from ..checks import check_bytes
-from ..simulation import HeisenbergPicture, StepProgram, ground, joint_moments, kraus_operators
+from ..simulation import HeisenbergPicture, StepProgram, as_range, ground, joint_moments, kraus_operators
 from .base import Variants, check_no_state
-from .exact import as_range, check_memory, overrides, pauli_steps, replaced_moments
+from .exact import check_memory, overrides, pauli_steps, replaced_moments
 from .shots import ShotBackend
 
 __all__ = ["MomentBackend"]

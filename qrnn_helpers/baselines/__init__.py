@@ -1,7 +1,7 @@
 """What a quantum network is compared with, and how."""
 
 from .comparison import TUNING_SEED, Baseline, Measure, assess, compare, grid, select, tune
-from .networks import PIECE, answers, in_pieces, trained, untrained
+from .networks import answers, in_pieces, trained, untrained
 from .regression import lagged, linear, nvar, persistence, ridge
 from .reservoir import echo_state
 from .standard import CONFIGURATIONS, standard_baselines
@@ -10,7 +10,6 @@ __all__ = [
     "Baseline",
     "CONFIGURATIONS",
     "Measure",
-    "PIECE",
     "TUNING_SEED",
     "answers",
     "assess",

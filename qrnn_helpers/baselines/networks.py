@@ -17,7 +17,7 @@ from ..tasks import Fitted, Task
 from ..training import Budget, fit
 from .regression import ridge
 
-__all__ = ["PIECE", "answers", "circuit", "in_pieces", "recurrent", "trained", "untrained"]
+__all__ = ["answers", "circuit", "in_pieces", "recurrent", "trained", "untrained"]
 
 
 BATCH = 32

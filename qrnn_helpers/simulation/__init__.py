@@ -3,20 +3,22 @@
 from .channel import channel_step, evolve, recorded_channel
 from .contraction import MOVE
 from .description import StepDescription
-from .heisenberg import HeisenbergPicture, along, joint_moments
+from .heisenberg import HeisenbergPicture, along, as_range, joint_moments
 from .operators import ground, kraus_operators, replaced_operators
 from .pauli import PauliSteps
-from .program import StepProgram
+from .program import PAULI_PRODUCTS, StepProgram
 from .trajectories import outcomes
 
 __all__ = [
     "MOVE",
+    "PAULI_PRODUCTS",
     "HeisenbergPicture",
     "PauliSteps",
     "StepDescription",
     "StepProgram",
     "channel_step",
     "along",
+    "as_range",
     "evolve",
     "ground",
     "joint_moments",

@@ -44,7 +44,7 @@ class HeisenbergPicture:
         The past taken one step on, R_j', meets the future behind it: tr A R0' + tr R1', and
         tr C R0' + 2 tr A R1' + tr R2'.  Of the last R_j' only the trace is formed.
         """
-        steps = step if isinstance(step, range) else range(step, step + 1)
+        steps = as_range(step)
         past = [part[steps.start : steps.stop].flatten(0, 1) for part in self.past]
         onward, last = self._onward(_isometries(kraus).transpose(0, 1), past, along(self.weights, steps))
         mean, *square = (part[1 + steps.start : 1 + steps.stop].flatten(0, 1) for part in self.future)
@@ -118,6 +118,10 @@ def _symmetric(rows: list[Tensor]) -> Tensor:
     """Rows (batch, 1), (batch, 2), ... of a lower triangle -> (batch, size, size)."""
     lower = torch.stack([pad(row, (0, len(rows) - row.shape[1])) for row in rows], 1)
     return lower.tril() + lower.tril(-1).mT
+
+
+def as_range(step: int | range) -> range:
+    return step if isinstance(step, range) else range(step, step + 1)
 
 
 def along(x: Tensor, steps: range) -> Tensor:

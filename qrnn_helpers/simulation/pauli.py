@@ -108,9 +108,8 @@ class Apply:
 
 @dataclass(eq=False)
 class Open:
-    """A readout qubit in |0>, after gates of its own, joins the state as its last axis; ``axis`` counts it."""
+    """A readout qubit in |0>, after ``gates`` of its own, joins the state as its last axis."""
 
-    axis: int
     gates: list[Apply]
 
 
@@ -288,15 +287,13 @@ class PauliSteps:
 
     def _with_ends(self, gates: list[Gate], letters: list[tuple[list, list]]) -> list[tuple[list, list]]:
         """A memory comes with all letters; of a readout I and Z come and are seen."""
-        for order, side, qubits, whole in (
-            (range(len(gates)), 0, self.memory + self.readout, ALL),
-            (reversed(range(len(gates))), 1, self.memory + self.readout, ALL),
-        ):
-            left = set(qubits)
-            for number in order:
-                for k, qubit in enumerate(gates[number].qubits):
+        pairs = list(zip(gates, letters, strict=True))
+        for side, order in ((0, pairs), (1, pairs[::-1])):  # before the first gate of a qubit, after its last
+            left = {*self.memory, *self.readout}
+            for gate, sets in order:
+                for k, qubit in enumerate(gate.qubits):
                     if qubit in left:
-                        letters[number][side][k] = whole if qubit in self.memory else DIAGONAL
+                        sets[side][k] = ALL if qubit in self.memory else DIAGONAL
                         left.discard(qubit)
         return letters
 
@@ -357,7 +354,7 @@ class PauliSteps:
             for qubit in qubits:
                 if qubit not in axis:
                     axis[qubit] = 1 + len(axis)
-                    plan.append(Open(axis[qubit], alone[qubit]))
+                    plan.append(Open(alone[qubit]))
 
         waiting = list(parts)
         while waiting:

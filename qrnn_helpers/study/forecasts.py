@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import nn
 
-from ..baselines import PIECE, echo_state, grid, linear, nvar, persistence, select
+from ..baselines import echo_state, grid, in_pieces, linear, nvar, persistence, select
 from ..circuits import rotation_step, without_entanglers
 from ..dynamics import ks22_long
 from ..models import GRU, QRNN, RNN
@@ -119,17 +119,12 @@ def trained(
             model.features, model.inner(), task, rate=rate, updates=updates, penalty=1e-7, batch=BATCH, seed=seed
         )
     x, y = task.train
-    rows = in_pieces(model.read, x)[:, -1]
+    rows = in_pieces(model.read)(x)[:, -1]
     weight, bias = ridge_readout(rows, y[:, -1], 1e-8)
     with torch.no_grad():
         model.readout.weight.copy_(weight)
         model.readout.bias.copy_(bias)
     return model
-
-
-@torch.no_grad()
-def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    return torch.cat([function(piece) for piece in x.split(PIECE)])
 
 
 REGRESSIONS = {
@@ -181,7 +176,7 @@ def fitted(kind: str, seed: int, setting: dict, updates: int) -> tuple[Fitted, N
         return echo_state(task, seed, **options), None
     model = trained(kind, task, seed, 0 if kind == "untrained circuit" else updates, **options)
     count = sum(weight.numel() for weight in [*model.inner(), *model.readout.parameters()])
-    return Fitted(partial(in_pieces, lambda x: model(x)[0]), count, sees(steps)), model
+    return Fitted(in_pieces(lambda x: model(x)[0]), count, sees(steps)), model
 
 
 def one_step(predict: Predict, steps: int, part: str) -> float:
@@ -284,7 +279,7 @@ def further(model: Network, horizon: int, updates: int, rate: float, batch: int,
     unit = torch.from_numpy(task.x_scaling.unit / task.y_scaling.unit)
     readout = model.readout
     with torch.no_grad():
-        rows = in_pieces(model.read, task.train[0][:4000])[:, -1]
+        rows = in_pieces(model.read)(task.train[0][:4000])[:, -1]
         white = whitening(rows, 1e-13)
         mean = rows.mean(0)
         weights = torch.linalg.solve(white, readout.weight.T)
@@ -299,7 +294,7 @@ def further(model: Network, horizon: int, updates: int, rate: float, batch: int,
         partial(task.next_modes, predict), [*model.inner(), weights, offset], series, steps=1, horizon=horizon,
         rate=rate, updates=updates, batch=batch, unit=unit, seed=seed,
     )  # fmt: skip
-    return partial(in_pieces, predict)
+    return in_pieces(predict)
 
 
 def several_steps(setting: dict, seeds: int, first: int, horizons: list[int], **options) -> dict:

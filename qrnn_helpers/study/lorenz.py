@@ -18,7 +18,7 @@ from qiskit import QuantumCircuit
 from torch import nn
 
 from ..backends import ExactBackend, MomentBackend
-from ..baselines import TUNING_SEED, grid, standard_baselines, tune
+from ..baselines import TUNING_SEED, grid, in_pieces, standard_baselines, tune
 from ..circuits import rotation_step, two_way_step, without_entanglers
 from ..dynamics import lorenz_series
 from ..gradients import SPSA, FiniteDifference, ParameterShift
@@ -61,9 +61,7 @@ def scored_parts(test: bool) -> dict[str, Pair]:
 def mean_squares(predict: Predict, pair: Pair) -> list[float]:
     """Mean squared error of y and of z after the washout, for data scaled to [0, 1]."""
     x, y = pair
-    with torch.no_grad():
-        answers = torch.cat([predict(piece) for piece in x.split(64)])
-    return (answers - y)[:, WASHOUT:].square().mean((0, 1)).tolist()
+    return (in_pieces(predict, 64)(x) - y)[:, WASHOUT:].square().mean((0, 1)).tolist()
 
 
 def scores_of(predict: Predict, test: bool) -> dict[str, list[float]]:

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from ..backends import Backend, ExactBackend, ShotBackend
-from ..baselines import TUNING_SEED, select
+from ..baselines import TUNING_SEED, in_pieces, select
 from ..checks import check_instance, check_integer, check_one_of, check_real
 from ..circuits import rotation_step
 from ..dynamics import ks22
@@ -258,8 +258,7 @@ def results() -> pd.DataFrame:
     rows = []
     for run in (run for run in finals() if run.job.done):
         model, curve, record = load_run(run)
-        with torch.no_grad():  # in pieces that fit the processor's cache
-            test = nrmse(torch.cat([model(piece)[0][:, -1] for piece in x.split(256)]), y[:, -1])
+        test = nrmse(in_pieces(lambda windows, model=model: model(windows)[0][:, -1])(x), y[:, -1])
         spent = {"circuits": curve["circuits"].iloc[-1], "shots_spent": curve["shots"].iloc[-1]}
         validation = record["result"]["validation"]["exact"]
         rows.append({**asdict(run), **spent, "validation": validation, "test": test})

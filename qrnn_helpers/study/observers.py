@@ -14,7 +14,7 @@ from qiskit import QuantumCircuit
 from torch import nn
 
 from ..backends import ExactBackend
-from ..baselines import echo_state, grid, linear, nvar, select, untrained
+from ..baselines import echo_state, grid, in_pieces, linear, nvar, select, untrained
 from ..circuits import exchange_step, rotation_step, without_entanglers
 from ..dynamics import ks2d22, ks22_long
 from ..models import GRU, QRNN, RNN
@@ -91,12 +91,12 @@ def train(task: Task, seed: int, *, kind: str, rate: float, updates: int) -> nn.
 
 def answering(model: nn.Module, task: Task) -> Fitted:
     """A network's answers, a few windows at a time, in double precision."""
-
-    @torch.no_grad()
-    def predict(x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([model(piece)[0] for piece in x.float().split(128)]).double()
-
-    return Fitted(predict, sum(w.numel() for w in model.parameters()), f"{task.sees}, all steps so far")
+    single = in_pieces(lambda x: model(x)[0], 128)
+    return Fitted(
+        lambda x: single(x.float()).double(),
+        sum(w.numel() for w in model.parameters()),
+        f"{task.sees}, all steps so far",
+    )
 
 
 def errors(task: Task, predict: Predict, part: str = "test") -> torch.Tensor:
