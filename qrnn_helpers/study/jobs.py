@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-from ..checks import check_array, check_instance, shown
+from ..checks import check_array, check_instance, check_integer, check_real, shown
 from ..dynamics import check_dataset, write_dataset
 from ..storage import DATA, provenance, read_record, verify, write_record
 
@@ -28,19 +28,29 @@ Model = TypeVar("Model", bound=torch.nn.Module)
 class Job:
     """``work(**settings)`` returns what JSON can hold; it is stored as ``data/<folder>/<name>.json``.
 
-    ``work`` is a function of a module, so that other processes find it, and depends on nothing else.
+    ``work`` is a function of a module, so that other processes find it, and depends on nothing else.  How many
+    runs it trains side by side, the core-seconds it is thought to take and the bytes to fill serve planning
+    alone: they are not stored.
     """
 
     folder: str
     name: str
     work: Callable[..., dict]
     settings: dict = field(default_factory=dict)
+    runs: int = field(default=1, kw_only=True, compare=False)
+    cost_seconds: float | None = field(default=None, kw_only=True, compare=False)
+    size_bytes: int | None = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("folder", "name"):
             check_instance(name, getattr(self, name), str, "text")
         check_instance("work", self.work, Callable, "a function of a module")
         check_instance("settings", self.settings, dict, "the arguments of work")
+        check_integer("runs", self.runs, minimum=1)
+        if self.cost_seconds is not None:
+            check_real("cost_seconds", self.cost_seconds, minimum=0)
+        if self.size_bytes is not None:
+            check_integer("size_bytes", self.size_bytes, minimum=0)
 
     @property
     def label(self) -> str:

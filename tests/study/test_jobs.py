@@ -162,3 +162,13 @@ def test_weights_go_through_json_bit_for_bit():
         with pytest.raises(ValueError, match=f"weights bias must .*{words}"):
             state_from(other, state_to(model) | {"bias": bias})
     assert torch.equal(model.bias, other.bias)
+
+
+def test_estimates_are_for_planning_and_are_not_stored(jobs):
+    bare, known = given()[0], Job("jobs", "job0", plain, {"value": 0.0}, runs=28, cost_seconds=60, size_bytes=1000)
+    known.perform()
+    assert known.record.keys() == {"settings", "result", "apart"} and known.record["settings"] == {"value": 0.0}
+    assert (bare.runs, bare.cost_seconds, bare.size_bytes) == (1, None, None)
+    for wrong in ({"runs": 0}, {"cost_seconds": -1.0}, {"size_bytes": -1}):
+        with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be at least"):
+            Job("jobs", "job0", plain, **wrong)
