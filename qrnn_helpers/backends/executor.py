@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..checks import shown
-from ..simulation import StepProgram
+from ..simulation import StepProgram, Streams
 from .base import Answer, Backend, Variants, one_step_at_a_time, with_step
 from .cost import CostLedger
 from .transpiled import depth_and_two_qubit_gates, figures_if_known
@@ -47,11 +47,20 @@ class Executor:
     ledger shows what has run, and the call can be repeated from its start.
     """
 
-    def __init__(self, program: StepProgram, backend: Backend, cost: CostLedger, state: Tensor | None):
+    def __init__(
+        self,
+        program: StepProgram,
+        backend: Backend,
+        cost: CostLedger,
+        state: Tensor | None,
+        runs: Tensor | None = None,
+    ):
         self.program = program
         self.backend = backend
         self.cost = cost
         self.state = state
+        self.runs = runs
+        """Of each sample, where the backend draws from `Streams`."""
         # torch runs the backward pass of a GPU in a thread of its own, which knows no scope.
         self.thread = threading.get_ident()
         self.innermost = cost.innermost()
@@ -72,7 +81,9 @@ class Executor:
 
     def of_samples(self, samples: Tensor) -> Executor:
         """The same for a batch put together from these samples, (N,) numbers, repeated ones too."""
-        return self.from_state(self._state_of(samples))
+        twin = self.from_state(self._state_of(samples))
+        twin.runs = None if self.runs is None else self.runs[samples.cpu()]
+        return twin
 
     def from_state(self, state: Tensor | None) -> Executor:
         """The same from another memory state."""
@@ -94,6 +105,7 @@ class Executor:
         for circuits, samples in self._portions(gate_angles):
             start = time.perf_counter()
             state = self._state_of(samples)
+            self._draw_for(samples)
             parts.append(ask(self.program, circuits, weights[samples], state))
             self._bill(len(circuits), circuits.shape[1], start)
         return torch.cat(parts)
@@ -111,6 +123,7 @@ class Executor:
         parts = []
         for part in replaced.split(self._copies_that_fit(gate_angles)):
             start = time.perf_counter()
+            self._draw_for(_samples(len(part) * len(gate_angles), len(gate_angles), part.device))
             parts.append(at(step, part))
             self._bill(part.shape[:-1].numel(), gate_angles.shape[1], start, jobs)
         return torch.cat(parts)
@@ -143,7 +156,7 @@ class Executor:
         """Circuits (N, time, G) to be run together, and which sample of the batch (N,) each is a copy of."""
         batch = gate_angles.shape[-3]
         circuits = gate_angles.flatten(0, -3)
-        samples = torch.arange(len(circuits), dtype=torch.int64, device=circuits.device) % batch
+        samples = _samples(len(circuits), batch, circuits.device)
         size = self.backend.max_circuits or batch * self._copies_that_fit(gate_angles)
         return zip(circuits.split(size), samples.split(size))
 
@@ -151,9 +164,16 @@ class Executor:
         """What the backend answers to every portion."""
         for circuits, samples in self._portions(gate_angles):
             start = time.perf_counter()
+            self._draw_for(samples)
             answer = self.backend.run(self.program, circuits, self._state_of(samples))
             self._bill(len(circuits), circuits.shape[1], start)
             yield _checked(answer, (*circuits.shape[:2], 2**self.program.readout))
+
+    def _draw_for(self, samples: Tensor) -> None:
+        """Say which runs' circuits the backend draws for next."""
+        generator = getattr(self.backend, "generator", None)
+        if self.runs is not None and isinstance(generator, Streams):
+            generator.rows = self.runs[samples.cpu()]
 
     def _state_of(self, samples: Tensor) -> Tensor | None:
         return None if self.state is None else self.state[samples]
@@ -165,6 +185,11 @@ class Executor:
         ran = Ran(self.backend, self.program, time_steps, known)
         cost = self.cost if threading.get_ident() == self.thread else self.innermost
         cost.record(circuits, circuits * self.backend.shots, jobs, seconds, ran)
+
+
+def _samples(circuits: int, batch: int, device: torch.device) -> Tensor:
+    """The sample that each of so many circuits is a copy of."""
+    return torch.arange(circuits, dtype=torch.int64, device=device) % batch
 
 
 def _checked(answer: object, shape: tuple[int, ...]) -> Answer:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_bytes
-from ..simulation import HeisenbergPicture, StepProgram, as_range, ground, joint_moments, kraus_operators
+from ..simulation import HeisenbergPicture, StepProgram, as_range, drawn, ground, joint_moments, kraus_operators
 from .base import Variants, check_no_state
 from .exact import check_memory, overrides, pauli_steps, replaced_moments
 from .shots import ShotBackend
@@ -91,7 +91,7 @@ class MomentBackend(ShotBackend):
             assert square is not None  # second moments were asked for
             spread = ((square - mean**2).clamp_min(0) / self.shots).sqrt()
             # Step by step, so that what is drawn does not depend on how many steps are taken together.
-            noise = torch.cat([self._normal(part) for part in mean.chunk(len(steps), 1)], 1)
+            noise = torch.cat([self._normal(part.flatten()).view_as(part) for part in mean.chunk(len(steps), 1)], 1)
             return (mean + spread * noise).to(gate_angles.dtype)
 
         return at
@@ -100,9 +100,8 @@ class MomentBackend(ShotBackend):
         return ground(program, gate_angles.shape[0], self.dtype, gate_angles.device)
 
     def _normal(self, like: Tensor) -> Tensor:
-        """Standard normal numbers in double precision."""
-        device = self.generator.device
-        return torch.randn(like.shape, generator=self.generator, dtype=torch.float64, device=device).to(like.device)
+        """Standard normal numbers in double precision, the first axis over circuits."""
+        return drawn(torch.randn, like.shape, self.generator).to(like.device)
 
 
 def moment_bytes(program: StepProgram, time_steps: int, dtype: torch.dtype) -> int:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
 from ..checks import check_bytes, check_integer, check_one_of, check_tensor, shown, torch_generator
-from ..simulation import StepProgram, channel_step, ground, kraus_operators, outcomes, replaced_operators
+from ..simulation import (
+    StepProgram,
+    Streams,
+    channel_step,
+    ground,
+    kraus_operators,
+    outcomes,
+    replaced_operators,
+)
 from ..torch_modes import settled
 from .base import Answer, Backend, Variants, check_no_state, one_step_at_a_time, with_step
 
@@ -27,7 +37,7 @@ class ShotBackend(Backend):
 
     def __init__(self, shots: int, seed: int | torch.Generator | None = None, dtype: torch.dtype = torch.complex128):
         self.shots = check_integer("shots", shots, minimum=1)
-        self.generator = torch_generator(seed)
+        self.generator: torch.Generator | Streams = torch_generator(seed)
         self.dtype = check_one_of("dtype", dtype, (torch.complex128, torch.complex64))
 
     def __repr__(self) -> str:
@@ -100,10 +110,23 @@ class ShotBackend(Backend):
 
     def _frequencies(self, kraus: Tensor, dtype: torch.dtype, rho: Tensor | None = None) -> Tensor:
         """Relative frequencies (circuits, time, R) of the outcomes of each step."""
+        streams = self.generator
+        if isinstance(streams, Streams) and len(kraus) > self._together(kraus.shape[2] * kraus.shape[3]):
+            return self._run_by_run(streams, kraus, dtype, rho)
         chunks = self._chunks(kraus)
         starts = [None] * len(chunks) if rho is None else rho.split(len(chunks[0]))
         counts = [self._counts(chunk, start) for chunk, start in zip(chunks, starts)]
         return torch.cat(counts).to(dtype) / self.shots
+
+    def _run_by_run(self, streams: Streams, kraus: Tensor, dtype: torch.dtype, rho: Tensor | None) -> Tensor:
+        """The same for several runs, each as if it were alone: what is drawn depends on which circuits are together."""
+        frequencies = torch.empty(*kraus.shape[:3], dtype=dtype, device=kraus.device)
+        for generator, members in streams.members():
+            alone = copy.copy(self)
+            alone.generator = generator
+            start = None if rho is None else rho[members]
+            frequencies[members] = alone._frequencies(kraus[members], dtype, start)
+        return frequencies
 
     def _counts(self, kraus: Tensor, rho: Tensor | None) -> Tensor:
         """How many shots of each circuit had which outcome, (circuits, time, R)."""

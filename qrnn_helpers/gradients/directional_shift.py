@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
 from ..backends import Executor
+from ..simulation import Streams, drawn
 from .base import check_variants
 from .directions import RandomDirections
 
@@ -48,13 +51,13 @@ class DirectionalShift(RandomDirections):
         return program.vjp(angles, (slope * signs).mean(0))
 
 
-def _riesz_nodes(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
-    """Whole numbers k >= 0 with probability 8 / (pi (2k + 1))**2.
+def _riesz_nodes(shape: tuple[int, ...], generator: torch.Generator | Streams) -> torch.Tensor:
+    """Whole numbers k >= 0, the last axis over samples, with probability 8 / (pi (2k + 1))**2.
 
     The tail P(k >= n) is 2 / pi**2 times the trigamma function at n + 1/2; a uniform number is looked
     up in it by bisection.
     """
-    uniform = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
+    uniform = drawn(torch.rand, (math.prod(shape),), generator, batch=shape[-1]).view(shape)
     low = torch.zeros_like(uniform)
     high = torch.full_like(uniform, 2.0**48)
     while (high - low).max() > 1:

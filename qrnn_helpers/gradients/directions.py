@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 
 from ..backends import Executor
 from ..checks import check_bytes, check_instance, check_integer, shown, torch_generator
-from ..simulation import StepProgram
+from ..simulation import StepProgram, Streams, drawn
 from .base import GradientEstimator
 
 __all__ = ["RandomDirections"]
@@ -19,7 +20,7 @@ class RandomDirections(GradientEstimator):
 
     def __init__(self, directions: int, seed: int | torch.Generator | None, causal: bool):
         self.directions = check_integer("directions", directions, minimum=1)
-        self.generator = torch_generator(seed)
+        self.generator: torch.Generator | Streams = torch_generator(seed)
         self.causal = check_instance("causal", causal, bool, "True or False")
 
     def circuits(self, program: StepProgram, time_steps: int) -> int:
@@ -29,8 +30,9 @@ class RandomDirections(GradientEstimator):
         """Independent signs +-1, (directions, ...) for angles (...)."""
         shape = (self.directions, *angles.shape)
         check_bytes("directions", 40 * math.prod(shape), f"{shown(self.directions)} for angles of shape {shape[1:]}")
-        device = self.generator.device
-        return (2 * torch.randint(2, shape, generator=self.generator, dtype=torch.int64, device=device) - 1).to(angles)
+        copies = (self.directions * len(angles), *angles.shape[1:])
+        bits = drawn(partial(torch.randint, 2), copies, self.generator, torch.int64, len(angles))
+        return (2 * bits - 1).view(shape).to(angles)
 
     def difference(self, executor: Executor, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """f(+) - f(-) of circuits (2 m, batch, time, G), the + ones first: (m, batch, 1, 1), over all outputs together.

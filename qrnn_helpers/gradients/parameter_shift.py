@@ -9,7 +9,7 @@ import torch
 
 from ..backends import Executor
 from ..checks import check_instance, check_integer, torch_generator
-from ..simulation import StepProgram, along
+from ..simulation import StepProgram, Streams, along, drawn
 from .base import GradientEstimator, check_variants, indices_of
 from .dead_angles import live_angles
 
@@ -87,7 +87,7 @@ class RandomCoordinate(GradientEstimator):
 
     def __init__(self, coordinates: int = 1, seed: int | torch.Generator | None = None, causal: bool = True):
         self.coordinates = check_integer("coordinates", coordinates, minimum=1)
-        self.generator = torch_generator(seed)
+        self.generator: torch.Generator | Streams = torch_generator(seed)
         self.causal = check_instance("causal", causal, bool, "True or False")
 
     def circuits(self, program: StepProgram, time_steps: int) -> int:
@@ -119,8 +119,7 @@ class RandomCoordinate(GradientEstimator):
     def _draw(self, batch: int, total: int) -> torch.Tensor:
         """Numbers of the drawn gate angles (batch, coordinates), none twice in a row."""
         check_integer("coordinates", self.coordinates, maximum=total)
-        device = self.generator.device
-        keys = torch.rand(batch, total, generator=self.generator, dtype=torch.float64, device=device)
+        keys = drawn(torch.rand, (batch, total), self.generator, batch=batch)
         return keys.argsort(1)[:, : self.coordinates]
 
 

@@ -3,10 +3,12 @@
 from .layer import QuantumRecurrentLayer
 from .qrnn import QRNN
 from .rnn import GRU, RNN
+from .stack import StackedQRNN
 
 __all__ = [
     "GRU",
     "QRNN",
     "QuantumRecurrentLayer",
     "RNN",
+    "StackedQRNN",
 ]

@@ -14,7 +14,7 @@ from torch.autograd.function import once_differentiable
 from ..backends import Backend, CostLedger, ExactBackend, Executor
 from ..checks import check_bytes, check_instance, check_integer, check_tensor, usable
 from ..gradients import Autograd, GradientEstimator, ParameterShift
-from ..simulation import StepProgram
+from ..simulation import StepProgram, Streams
 from ..torch_modes import constant, settled
 
 __all__ = ["QuantumRecurrentLayer"]
@@ -73,7 +73,9 @@ class QuantumRecurrentLayer(nn.Module):
         with settled(angles.device):
             wide = usable(angles).to(torch.float64)
             start = None if state is None else usable(state)
-            executor = Executor(self.program, self.backend, self.cost, start)
+            streams = getattr(self.backend, "generator", None)
+            runs = streams.runs(len(angles)) if isinstance(streams, Streams) else None
+            executor = Executor(self.program, self.backend, self.cost, start, runs)
             if isinstance(self.gradient, Autograd):
                 probabilities, final = executor.forward(wide)
             else:

@@ -7,6 +7,7 @@ from .heisenberg import HeisenbergPicture, along, as_range, joint_moments
 from .operators import ground, kraus_operators, replaced_operators
 from .pauli import PauliSteps
 from .program import PAULI_PRODUCTS, StepProgram
+from .streams import Streams, drawn
 from .trajectories import outcomes
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "PauliSteps",
     "StepDescription",
     "StepProgram",
+    "Streams",
     "channel_step",
     "along",
     "as_range",
+    "drawn",
     "evolve",
     "ground",
     "joint_moments",

@@ -13,6 +13,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
+from .streams import Streams, drawn
+
 __all__ = ["outcomes"]
 
 
@@ -25,7 +27,7 @@ OUTCOMES = 16
 Drawn = tuple[Tensor, Tensor]  # outcome and branch of every shot of every circuit, (circuits * shots,)
 
 
-def outcomes(kraus: Tensor, shots: int, generator: Generator, rho: Tensor | None = None) -> Iterator[Drawn]:
+def outcomes(kraus: Tensor, shots: int, generator: Generator | Streams, rho: Tensor | None = None) -> Iterator[Drawn]:
     """For each time step the outcome of every shot, circuit after circuit, and its *branch*: in the next step the
     shots stand in the order of their branches.
 
@@ -39,7 +41,7 @@ def outcomes(kraus: Tensor, shots: int, generator: Generator, rho: Tensor | None
 
 
 @torch.no_grad()
-def _by_history(kraus: Tensor, shots: int, generator: Generator, rho: Tensor | None) -> Iterator[Drawn]:
+def _by_history(kraus: Tensor, shots: int, generator: Generator | Streams, rho: Tensor | None) -> Iterator[Drawn]:
     """Shots of one history share a state.
 
     A node is a history that occurred so far; ``states`` (circuits, nodes, 2**memory) holds its pure
@@ -61,7 +63,7 @@ def _by_history(kraus: Tensor, shots: int, generator: Generator, rho: Tensor | N
 
 
 @torch.no_grad()
-def _each_alone(kraus: Tensor, shots: int, generator: Generator, rho: Tensor | None) -> Iterator[Drawn]:
+def _each_alone(kraus: Tensor, shots: int, generator: Generator | Streams, rho: Tensor | None) -> Iterator[Drawn]:
     """Every shot has a state of its own, (circuits * shots, M): for many outcomes, whose histories soon differ.
 
     A shot first draws one of a few *parts* of the outcomes and then one of that part's, so that its state need not
@@ -155,7 +157,7 @@ def _repeated(kraus: Tensor, shots: int) -> Tensor:
     return _numbers(kraus, len(kraus)).repeat_interleave(shots)
 
 
-def _start(kraus: Tensor, shots: int, generator: Generator, rho: Tensor | None) -> tuple[Tensor, Tensor]:
+def _start(kraus: Tensor, shots: int, generator: Generator | Streams, rho: Tensor | None) -> tuple[Tensor, Tensor]:
     """States and the node of every shot before the first step."""
     circuits, size = len(kraus), kraus.shape[-1]
     node = _repeated(kraus, shots)
@@ -167,9 +169,9 @@ def _start(kraus: Tensor, shots: int, generator: Generator, rho: Tensor | None) 
     return _nodes(vectors, torch.ones_like(vectors[:, 0].real), drawn, circuits)
 
 
-def _draws(kraus: Tensor, count: int, generator: Generator) -> Tensor:
+def _draws(kraus: Tensor, count: int, generator: Generator | Streams) -> Tensor:
     """Uniform on [0, 1), one for every shot."""
-    return torch.rand(count, generator=generator, dtype=kraus.real.dtype, device=generator.device).to(kraus.device)
+    return drawn(torch.rand, (count,), generator, kraus.real.dtype).to(kraus.device)
 
 
 def _squares(states: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from .batches import shuffled
 from .budget import Budget, cosine
 from .ridge import ridge_readout
 from .rollout import train_in_loop
+from .side_by_side import fit_side_by_side
 from .spsa_optimizer import SPSAOptimizer
 from .trainer import fit
 from .variable_projection import train_features, whitening
@@ -13,6 +14,7 @@ __all__ = [
     "SPSAOptimizer",
     "cosine",
     "fit",
+    "fit_side_by_side",
     "ridge_readout",
     "shuffled",
     "train_features",
