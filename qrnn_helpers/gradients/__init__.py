@@ -12,6 +12,7 @@ from .directional_shift import DirectionalShift
 from .finite_difference import FiniteDifference
 from .parameter_shift import ParameterShift, RandomCoordinate
 from .spsa import SPSA
+from .weight_spsa import WeightSPSA
 
 __all__ = [
     "Autograd",
@@ -21,5 +22,6 @@ __all__ = [
     "ParameterShift",
     "RandomCoordinate",
     "SPSA",
+    "WeightSPSA",
     "live_angles",
 ]

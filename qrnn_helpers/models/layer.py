@@ -13,11 +13,16 @@ from torch.autograd.function import once_differentiable
 
 from ..backends import Backend, CostLedger, ExactBackend, Executor
 from ..checks import check_bytes, check_instance, check_integer, check_tensor, usable
-from ..gradients import Autograd, GradientEstimator, ParameterShift
+from ..gradients import Autograd, GradientEstimator, ParameterShift, WeightSPSA
 from ..simulation import StepProgram, Streams
 from ..torch_modes import constant, settled
+from .encoded import EncoderEstimated
 
 __all__ = ["QuantumRecurrentLayer"]
+
+
+Encoder = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+"""Weight (R, P, input), bias (R, P) and input x (R * batch, time, input) that the angles come from."""
 
 
 class QuantumRecurrentLayer(nn.Module):
@@ -30,7 +35,8 @@ class QuantumRecurrentLayer(nn.Module):
 
     ``backend`` says where circuits run (default `ExactBackend`), ``gradient`` how they are
     differentiated (default `Autograd` on the exact backend, `ParameterShift` elsewhere).  Only
-    `Autograd` differentiates through a state.  ``cost`` is the layer's `CostLedger`.
+    `Autograd` differentiates through a state.  ``encoder`` is for networks: where their angles come from, which
+    `WeightSPSA` asks.  ``cost`` is the layer's `CostLedger`.
 
     A ``state_dict`` holds the states of the backend's and the estimator's generators, so that training
     goes on from it bit for bit; they go only to a backend or estimator of the same class, and overrule its
@@ -56,7 +62,7 @@ class QuantumRecurrentLayer(nn.Module):
         self.cost = CostLedger()
 
     def forward(
-        self, angles: torch.Tensor, state: torch.Tensor | None = None
+        self, angles: torch.Tensor, state: torch.Tensor | None = None, *, encoder: Encoder | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         check_tensor("angles", angles, ("batch", "time", len(self.program.parameters)))
         if state is not None:
@@ -65,10 +71,12 @@ class QuantumRecurrentLayer(nn.Module):
         if torch.compiler.is_compiling():
             # Nothing for a compiler: circuits go to a backend, are billed, and are no tensor program.  (Asked for
             # here, as a decorator would have every process load the compiler.)
-            return torch.compiler.disable(self._run)(angles, state)
-        return self._run(angles, state)
+            return torch.compiler.disable(self._run)(angles, state, encoder)
+        return self._run(angles, state, encoder)
 
-    def _run(self, angles: torch.Tensor, state: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _run(
+        self, angles: torch.Tensor, state: torch.Tensor | None, encoder: Encoder | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """All in float64: in the angles' own dtype, sums and differences of angles would be rounded."""
         with settled(angles.device):
             wide = usable(angles).to(torch.float64)
@@ -78,6 +86,8 @@ class QuantumRecurrentLayer(nn.Module):
             executor = Executor(self.program, self.backend, self.cost, start, runs)
             if isinstance(self.gradient, Autograd):
                 probabilities, final = executor.forward(wide)
+            elif isinstance(self.gradient, WeightSPSA):
+                probabilities, final = _of_encoder(encoder, wide, executor, self.gradient), None
             else:
                 start = None if start is None else start.detach()
                 probabilities, final = _Estimated.apply(wide, start, executor, self.gradient)
@@ -144,6 +154,16 @@ def _unpacked(state: torch.Tensor) -> dict[str, torch.Tensor]:
         return load(content) if content else {}
     except SafetensorError as error:
         raise ValueError(f"{allowed}; got a damaged one: {error}") from error
+
+
+def _of_encoder(
+    encoder: Encoder | None, angles: torch.Tensor, executor: Executor, gradient: WeightSPSA
+) -> torch.Tensor:
+    """The outcomes of angles that come from an encoder, whose weights the estimator moves."""
+    if encoder is None or executor.state is not None:
+        raise ValueError("gradient must not be WeightSPSA in a layer without an encoder, or with a state")
+    weight, bias, x = encoder
+    return EncoderEstimated.apply(weight, bias, usable(x), angles.detach(), executor, gradient)
 
 
 class _Estimated(torch.autograd.Function):

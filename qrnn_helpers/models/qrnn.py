@@ -59,7 +59,8 @@ class QRNN(nn.Module):
 
     def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:
         x = self._checked(x)
-        probabilities, state = self.layer(self.encoder(x), state)
+        weight, bias = self.encoder.weight[None], self.encoder.bias[None]
+        probabilities, state = self.layer(self.encoder(x), state, encoder=(weight, bias, x))
         y = self.decoder(probabilities)
         if self.skip is not None:
             y = y + self.skip(x)

@@ -10,6 +10,7 @@ from torch import nn
 
 from ..checks import check_instance, check_tensor
 from ..simulation import Streams
+from .encoded import linear_maps
 from .qrnn import QRNN
 
 __all__ = ["StackedQRNN"]
@@ -44,7 +45,8 @@ class StackedQRNN(nn.Module):
         check_tensor("x", x, ("runs * batch", "time", self._models[0].encoder.in_features))
         if len(x) % self.runs:
             raise ValueError(f"x must hold as many windows for each of {self.runs} runs; got {len(x)}")
-        probabilities, state = self.layer(self._linear("encoder", x), state)
+        encoder = self.weights["encoder_weight"], self.weights["encoder_bias"], x
+        probabilities, state = self.layer(linear_maps(*encoder), state, encoder=encoder)
         y = self._linear("decoder", probabilities)
         if self._models[0].skip is not None:
             y = y + self._linear("skip", x)
@@ -60,8 +62,7 @@ class StackedQRNN(nn.Module):
     def _linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
         """A linear map of each run's rows by the run's own weights."""
         weight, bias = self.weights[f"{name}_weight"], self.weights[f"{name}_bias"]
-        rows = x.reshape(self.runs, -1, x.shape[-1])
-        return torch.baddbmm(bias[:, None], rows, weight.mT).view(*x.shape[:-1], -1)
+        return linear_maps(weight, bias, x)
 
 
 def _key(name: str) -> str:

@@ -24,7 +24,7 @@ OptimizerMaker = Callable[..., torch.optim.Optimizer]
 
 def fit_side_by_side(
     stack: StackedQRNN,
-    train: Dataset | Pair,
+    train: Dataset | Pair | list[Pair],
     *,
     rates: Sequence[float],
     batch_size: int,
@@ -38,19 +38,23 @@ def fit_side_by_side(
 
     Run r has the learning rate ``rates[r]``, its batches come from ``seeds[r]``, its shots and directions from its own
     generators: what it draws does not depend on what is trained beside it, and its weights only through rounding.
-    ``budget`` is that of each run; ``stack.layer.cost`` counts the circuits of all.  ``stack.models()`` are trained.
+    ``train`` is one pair (x, y) or dataset, or a list of pairs, one for each run and of one shape.  ``budget`` is that
+    of each run; ``stack.layer.cost`` counts the circuits of all.  ``stack.models()`` are trained.
 
     ``optimizer(parameters, lr=1.0)`` must act number by number, with steps proportional to its rate: Adam, SGD.
     """
     check_instance("stack", stack, StackedQRNN, "a StackedQRNN")
     runs = stack.runs
-    x, y = check_pair("train", train)
+    pairs = _pairs(train, runs)
+    x = pairs[0][0]
     check_instance("budget", budget, Budget, "a Budget")
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
     each_rate = [check_real("rates", rate, minimum=0.0) for rate in _as_many("rates", rates, runs)]
     generators = [torch_generator(seed, "seeds") for seed in _as_many("seeds", seeds, runs)]
-    batches = _joined([shuffled(x, y, batch_size, generator) for generator in generators])
+    batches = _joined(
+        [shuffled(*pair, batch_size, generator) for pair, generator in zip(pairs, generators, strict=True)]
+    )
     losses: list[np.ndarray] = []
 
     def loss(batch: Pair) -> torch.Tensor:
@@ -65,6 +69,17 @@ def fit_side_by_side(
     for _ in updates(chosen, batches, loss, spending, schedule):
         pass
     return np.array(losses)
+
+
+def _pairs(train: Dataset | Pair | list[Pair], runs: int) -> list[Pair]:
+    """The training windows of every run."""
+    if not isinstance(train, list) or isinstance(train[0], torch.Tensor):
+        return [check_pair("train", train)] * runs
+    pairs = [check_pair("train", pair) for pair in _as_many("train", train, runs)]
+    shapes = {tuple(x.shape) for x, _ in pairs}
+    if len(shapes) > 1:
+        raise ValueError(f"train must hold pairs of one shape; got x of {sorted(shapes)}")
+    return pairs
 
 
 def _of_all(budget: Budget, runs: int) -> Budget:

@@ -16,6 +16,7 @@ from qrnn_helpers import (
     fit,
     rotation_step,
 )
+from qrnn_helpers.gradients import WeightSPSA
 from qrnn_helpers.models import StackedQRNN
 from qrnn_helpers.training import fit_side_by_side
 
@@ -31,6 +32,7 @@ GRADIENTS = {
     "causal": lambda seed: SPSA(0.2, 2, seed, causal=True),
     "coordinates": lambda seed: RandomCoordinate(3, seed),
     "shift": lambda seed: ParameterShift(prune=True),
+    "weights": lambda seed: WeightSPSA(0.05 + 0.01 * seed, 2, seed),
 }
 
 
@@ -94,6 +96,21 @@ def test_the_budget_is_that_of_each_run(budget):
     models = [model("moments", "spsa", seed) for seed in range(4)]  # 3 samples of 1 + 4 circuits an update
     assert together(models, [0.01] * 4, [0] * 4, budget=budget).shape == (7, 4)
     assert models[0].layer.cost.circuits == 0  # a copy of its layer ran
+
+
+def test_runs_may_have_windows_of_their_own():
+    x, y = data()
+    pairs = [(x[:20], y[:20]), (x[20:], y[20:])]
+    models = [model("moments", "spsa", seed) for seed in range(2)]
+    options = {"batch_size": BATCH, "budget": Budget(steps=5)}
+    losses = fit_side_by_side(StackedQRNN(models), pairs, rates=[0.01] * 2, seeds=[0, 1], **options)
+    alone = StackedQRNN([model("moments", "spsa", 1)])
+    np.testing.assert_allclose(
+        losses[:, 1:], fit_side_by_side(alone, pairs[1], rates=[0.01], seeds=[1], **options), atol=1e-12
+    )
+    with pytest.raises(ValueError, match="train must hold pairs of one shape"):
+        unlike = [(x[:20], y[:20]), (x[:19], y[:19])]
+        fit_side_by_side(StackedQRNN(models), unlike, rates=[0.01] * 2, seeds=[0, 1], **options)
 
 
 def test_a_rate_of_zero_moves_nothing_and_momentum_is_scaled_too():

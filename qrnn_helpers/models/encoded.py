@@ -1,0 +1,51 @@
+"""A linear encoder and a quantum layer together, so that estimators can move the encoder's weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from ..backends import Executor
+from ..gradients import WeightSPSA
+from ..torch_modes import settled
+
+__all__ = ["EncoderEstimated", "linear_maps"]
+
+
+def linear_maps(weight: torch.Tensor, bias: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """W x + b of R linear maps, (R * batch, time, P): weight (R, P, input), bias (R, P), x (R * batch, time, input),
+    run after run."""
+    rows = x.reshape(len(weight), -1, x.shape[-1])
+    return torch.baddbmm(bias[:, None], rows, weight.mT).view(*x.shape[:-1], -1)
+
+
+class EncoderEstimated(torch.autograd.Function):
+    """Forward: run the circuits.  Backward: the estimator's gradient along the encoders' weights and biases."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+        x: torch.Tensor,
+        angles: torch.Tensor,
+        executor: Executor,
+        gradient: WeightSPSA,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(x, angles)
+        ctx.executor = executor
+        ctx.gradient = gradient
+        ctx.runs = len(weight)
+        return executor.forward(angles)[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        x, angles = ctx.saved_tensors
+        rows = x.reshape(ctx.runs, -1, x.shape[-1])
+        inputs = torch.cat([rows, torch.ones_like(rows[..., :1])], -1).to(angles.dtype)
+        with settled(angles.device):
+            gradient = ctx.gradient.estimate_weights(ctx.executor, inputs, angles, weights).to(x.dtype)
+        return gradient[..., :-1], gradient[..., -1], None, None, None, None
