@@ -2,12 +2,13 @@
 
 from .fields import load, load_listed, save
 from .files import DATA, add_to_manifest, read_json, read_record, verify, write_record
-from .origins import package_version, provenance
+from .origins import dirt, package_version, provenance
 from .state import load_state, save_state
 
 __all__ = [
     "DATA",
     "add_to_manifest",
+    "dirt",
     "load",
     "load_listed",
     "load_state",

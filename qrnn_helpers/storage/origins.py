@@ -11,14 +11,17 @@ import platform
 import subprocess
 import tomllib
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .files import ROOT
 
+PACKAGE = Path(__file__).resolve().parents[1]
+
 LIBRARIES = ("numpy", "scipy", "torch", "qiskit", "qiskit-aer", "xarray")
 
-CODE = (":/", ":(top,exclude,glob)data/*/CHECKSUMS.sha256")  # a stored result adds its own line to a manifest
+CODE = (":/", ":(top,exclude,glob)data/*/**")  # stored results are committed as they come
 
 
 def package_version(name: str = "qrnn-helpers") -> str:
@@ -35,22 +38,36 @@ def package_version(name: str = "qrnn-helpers") -> str:
         return tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
 
 
-def git_state() -> dict[str, str | bool | None]:
-    """Commit of the checkout that holds this package, and whether tracked files differ.
+def dirt() -> list[str]:
+    """Why results of this code may not come out again from its commit; empty if nothing is in the way.
 
-    Both are None where the package does not lie in a checkout of its own.
+    These are tracked files that differ, and files of this package that are not tracked.  Stored results are no code.
     """
-    commit = _git("rev-parse", "HEAD")
-    if commit is None or _git("ls-files", "--error-unmatch", __file__) is None:
-        return {"commit": None, "dirty": None}
-    return {"commit": commit, "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", "--", *CODE))}
+    if _commit() is None:
+        return ["no commit: the package does not lie in a checkout of its own"]
+    changed = _git("diff", "--name-only", "HEAD", "--", *CODE)
+    unknown = _git("ls-files", "--others", "--exclude-standard", "--full-name", "--", ".")
+    if changed is None or unknown is None:
+        return ["no answer from git"]
+    return [*changed.splitlines(), *unknown.splitlines()]
+
+
+@cache
+def git_state() -> dict[str, str | bool | None]:
+    """Commit of the checkout that holds this package, and whether there is `dirt`, as a process first finds them.
+
+    What it has imported does not change with the files.  Both are None where the package does not lie in a
+    checkout of its own.
+    """
+    commit = _commit()
+    return {"commit": commit, "dirty": None if commit is None else bool(dirt())}
 
 
 def provenance() -> dict[str, dict]:
     """`{"code": ..., "versions": ..., "machine": ...}`, of plain strings, numbers and None.
 
     `code` and `versions` belong to the result; `machine` (processor, system, time) is to be
-    stored apart and never compared.
+    stored apart and never compared.  Nothing names the computer or a place on it.
     """
     versions = {"python": platform.python_version()}
     versions |= {name: package_version(name) for name in LIBRARIES}
@@ -82,12 +99,15 @@ def _processor() -> str | None:
     return models[0] if models else platform.processor() or None
 
 
+def _commit() -> str | None:
+    """The commit checked out, if this file is one of those that git tracks there."""
+    return _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", "storage/origins.py") else None
+
+
 def _git(*arguments: str) -> str | None:
     """Output of a git command in this package's folder; None if it fails or git is absent."""
     try:
-        done = subprocess.run(
-            ["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
-        )
+        done = subprocess.run(["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -1,7 +1,7 @@
 """Long work done once and stored: pure functions of their settings, a JSON file each.
 
 A study lists its `Job`s; ``python -m qrnn_helpers.study`` does what is missing.  Every file holds the job's
-settings, its result, and apart from these its wall time, machine and code.  Its checksum stands in the
+settings, its result, and apart from these its times, machine and code.  Its checksum stands in the
 folder's manifest: what is not as it says there is damaged, and is left as it is until somebody removes it.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from ..checks import check_array, check_instance, check_integer, check_real, shown
 from ..dynamics import check_dataset, write_dataset
@@ -28,9 +29,8 @@ Model = TypeVar("Model", bound=torch.nn.Module)
 class Job:
     """``work(**settings)`` returns what JSON can hold; it is stored as ``data/<folder>/<name>.json``.
 
-    ``work`` is a function of a module, so that other processes find it, and depends on nothing else.  How many
-    runs it trains side by side, the core-seconds it is thought to take and the bytes to fill serve planning
-    alone: they are not stored.
+    ``work`` is a function of a module, so that other processes find it, and depends on nothing else.  The runs
+    it trains side by side and the core-seconds and bytes foreseen are for planning: they are not stored.
     """
 
     folder: str
@@ -47,10 +47,8 @@ class Job:
         check_instance("work", self.work, Callable, "a function of a module")
         check_instance("settings", self.settings, dict, "the arguments of work")
         check_integer("runs", self.runs, minimum=1)
-        if self.cost_seconds is not None:
-            check_real("cost_seconds", self.cost_seconds, minimum=0)
-        if self.size_bytes is not None:
-            check_integer("size_bytes", self.size_bytes, minimum=0)
+        for name in ("cost_seconds", "size_bytes"):
+            check_real(name, getattr(self, name) or 0, minimum=0)
 
     @property
     def label(self) -> str:
@@ -97,14 +95,25 @@ class Job:
     def result(self) -> dict:
         return self.record["result"]
 
+    @property
+    def price(self) -> tuple[float | None, int | None]:
+        """Core-seconds and bytes: as measured once it is stored, till then as foreseen."""
+        if not self.done:
+            return self.cost_seconds, self.size_bytes
+        apart = self.record["apart"]
+        return apart.get("core_seconds", apart.get("seconds")), self.path.stat().st_size
+
     def perform(self) -> None:
         """Do the work, unless it is stored already, and store it.  One thread: sums keep their order."""
         if self.done:
             return
+        origin = provenance()  # of the code as it was read, whatever becomes of the files meanwhile
         torch.set_num_threads(1)
-        start = time.time()
-        result = self.work(**self.settings)
-        apart = {"seconds": round(time.time() - start, 1), "provenance": provenance()}
+        start, spent = time.time(), time.process_time()
+        with threadpool_limits(1):
+            result = self.work(**self.settings)
+        times = {"seconds": time.time() - start, "core_seconds": time.process_time() - spent}
+        apart = {name: round(value, 1) for name, value in times.items()} | {"provenance": origin}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_record({"settings": self.settings, "result": result, "apart": apart}, self.path)
 
@@ -118,6 +127,10 @@ class DataFile(Job):
     @property
     def path(self) -> Path:
         return DATA / f"{self.name}.nc"
+
+    @property
+    def price(self) -> tuple[None, int | None]:
+        return None, self.path.stat().st_size if self.done else None
 
     def check(self) -> None:
         check_dataset(self.name)

@@ -42,11 +42,11 @@ def jobs(tmp_path, monkeypatch):
 
 
 def main(*arguments):
-    command.main([*arguments, "jobs", "--workers", "1"])
+    command.main([*arguments, "jobs", "--workers", "1", "--dirty"])
 
 
 def test_jobs_are_done_once_and_resumed(jobs, capsys):
-    command.main(["run", "jobs/job1", "--workers", "1"])
+    command.main(["run", "jobs/job1", "--workers", "1", "--dirty"])
     assert [job.done for job in jobs] == [False, True, False]
     first = jobs[1].path.read_bytes()
     main("run")
@@ -80,10 +80,10 @@ def test_damaged_missing_and_foreign_results_are_refused(jobs):
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "[" * 10**5, '{"settings": []}', '{"settings": {"value": 0.0}}'])
 def test_what_is_no_record_is_named_in_status_and_when_it_is_read(content, jobs, capsys):
-    command.main(["run", "jobs/job1", "--workers", "1"])
+    command.main(["run", "jobs/job1", "--workers", "1", "--dirty"])
     jobs[0].path.write_text(content)
     with pytest.raises(SystemExit, match=r"job0\.json"):
-        command.main(["run", "jobs/job0", "--workers", "1"])  # leaves it as it is
+        command.main(["run", "jobs/job0", "--workers", "1", "--dirty"])  # leaves it as it is
     with pytest.raises(SystemExit, match=r"job0\.json"):
         main("status")
     words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
@@ -143,11 +143,11 @@ def test_a_data_set_is_made_only_where_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr("qrnn_helpers.dynamics.datasets.FOLDER", tmp_path)
     file = DataFile("lorenz")
     assert file.status == "missing"
-    command.main(["run", "data/lorenz", "--workers", "1"])
+    command.main(["run", "data/lorenz", "--workers", "1", "--dirty"])
     assert file.status == "stored"
     content = file.path.read_bytes()
     file.path.write_bytes(content[:-1] + b"!")
-    command.main(["run", "data/lorenz", "--workers", "1"])
+    command.main(["run", "data/lorenz", "--workers", "1", "--dirty"])
     assert file.status == "damaged" and file.path.read_bytes() == content[:-1] + b"!"
 
 
