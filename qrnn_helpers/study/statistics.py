@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from itertools import count
 
 import numpy as np
@@ -28,9 +27,6 @@ MARGIN = 0.9
 
 FLIPS, DRAWS = 100_000, 1_000
 """Sign flips of a permutation test, where all of them would be more; resamples of a bootstrap."""
-
-NARROWEST = 0.2
-"""Smallest standard deviation of log costs that is fitted: a ladder of budgets does not show a narrower one."""
 
 
 @dataclass(frozen=True)
@@ -256,53 +252,62 @@ def reached_by(errors: pd.DataFrame, target: float) -> pd.DataFrame:
     return pd.DataFrame([asdict(wilson(int(reached[b].sum()), len(reached))) for b in reached], index=errors.columns)
 
 
-@lru_cache(maxsize=2**14)
-def log_normal_median(intervals: tuple[tuple[float, float], ...]) -> float:
-    """Median of a log-normal distribution fitted to interval-censored costs by maximum likelihood.
+def median_costs(intervals: np.ndarray, draws: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Median of costs that lie in `intervals`, and the bounds of the medians of resamples (`draws`, their indices).
 
-    L = prod_i [F(upper_i) - F(lower_i)] (Turnbull, J. R. Stat. Soc. B 38, 290, 1976; Lawless 2003, ch. 5), with a
-    standard deviation of the logarithms of `NARROWEST` or more.  The ladder does not hold the median where more
-    than half of the costs are below it (0) or beyond it (infinite).
+    Where two rungs or more part the costs, that of a log-normal distribution by maximum likelihood,
+    L = prod_i [F(upper_i) - F(lower_i)] (Turnbull, J. R. Stat. Soc. B 38, 290, 1976; Lawless 2003, ch. 5), the
+    resamples with the spread of all.  Where fewer do, or off the ladder, no distribution can be told from another: the
+    bounds are those of the rungs that hold the median, the value their geometric middle.
     """
-    lower, upper = np.transpose(intervals)
-    if np.isinf(upper).mean() > 0.5:
-        return np.inf
-    if ((lower == 0) & (upper == upper.min())).mean() > 0.5:
-        return 0.0
-    known = (lower > 0) | np.isfinite(upper)
+    lower, upper = intervals.T
+    low, high = (ends[0] for ends in _middle_rungs(intervals[None]))
+    parting = np.unique(upper[upper <= lower.max()])
+    if len(parting) >= 2 and low > 0 and np.isfinite(high):
+        value, medians = _log_normal_medians(intervals, draws)
+        return value, medians, medians
+    return float(np.sqrt(low * high)), *_middle_rungs(intervals[draws])
+
+
+def _middle_rungs(intervals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Least and largest medians of samples of intervals, (samples, seeds, 2)."""
+    ends, middle = np.sort(intervals, axis=1), intervals.shape[1] // 2
+    return ends[:, -middle - 1, 0], ends[:, middle, 1]
+
+
+def _log_normal_medians(intervals: np.ndarray, draws: np.ndarray) -> tuple[float, np.ndarray]:
+    """Maximum likelihood: of all by scipy, of resamples on a grid of means, a fiftieth of the spread apart."""
     with np.errstate(divide="ignore"):
-        data = stats.CensoredData(interval=np.log(intervals)[known])
-    mean, spread = stats.norm.fit(data)
-    if spread < NARROWEST:  # the likelihood has one maximum in (mean, 1)/spread, so it lies on the bound
-        mean, _ = stats.norm.fit(data, fscale=NARROWEST)
-    return float(np.exp(mean))
-
-
-def _median(intervals: np.ndarray) -> float:
-    return log_normal_median(tuple(sorted(map(tuple, intervals.tolist()))))
+        logs = np.log(intervals)
+    known = np.isfinite(logs).any(axis=1)
+    mean, spread = stats.norm.fit(stats.CensoredData(interval=logs[known]))
+    grid = np.linspace(mean - 4 * spread, mean + 4 * spread, 401)
+    below = special.ndtr((logs[:, :, None] - grid) / spread)
+    likelihood = np.log(np.maximum(below[:, 1] - below[:, 0], np.finfo(float).tiny))
+    times = (draws[:, :, None] == np.arange(len(intervals))).sum(axis=1)
+    return float(np.exp(mean)), np.exp(grid[(times @ likelihood).argmax(axis=1)])
 
 
 def cost_to_target(errors: pd.DataFrame, target: float, generator: np.random.Generator) -> Estimate:
-    """Median cost to reach `target` (`cost_intervals`, `log_normal_median`), with a bootstrap over seeds."""
+    """Median cost to reach `target` (`cost_intervals`, `median_costs`), with a bootstrap over seeds.
+
+    The value is 0 or infinite where the median is below or beyond the ladder; the interval keeps the bound it has.
+    """
     intervals = cost_intervals(errors, target)
-    draws = [_median(intervals[draw]) for draw in _resamples(len(intervals), generator)]
-    return _estimate(_median(intervals), draws)
+    return _estimate(*median_costs(intervals, _resamples(len(intervals), generator)))
 
 
 def cost_ratio(first: pd.DataFrame, second: pd.DataFrame, target: float, generator: np.random.Generator) -> Estimate:
     """Median cost of the first arm over the second's, with a bootstrap over the seeds that they share.
 
-    NaN where both lie off the same end of the ladder; such a resample counts as 0 for the interval's low end and as
-    infinite for its high end.
+    NaN, with an interval from 0 to infinity, where both are off the same end of the ladder.
     """
     _check_same(first, second)
-    one, other = cost_intervals(first, target), cost_intervals(second, target)
-
-    def ratio(draw: np.ndarray | slice) -> float:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.divide(_median(one[draw]), _median(other[draw])))
-
-    return _estimate(ratio(slice(None)), [ratio(draw) for draw in _resamples(len(first), generator)])
+    draws = _resamples(len(first), generator)
+    one, low, high = median_costs(cost_intervals(first, target), draws)
+    other, least, largest = median_costs(cost_intervals(second, target), draws)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _estimate(np.divide(one, other), low / largest, high / least)
 
 
 def _resamples(size: int, generator: np.random.Generator) -> np.ndarray:
@@ -310,11 +315,11 @@ def _resamples(size: int, generator: np.random.Generator) -> np.ndarray:
     return generator.integers(size, size=(DRAWS, size))
 
 
-def _estimate(value: float, draws: Sequence[float] | np.ndarray) -> Estimate:
-    """The percentile interval; by order statistics, since draws may be infinite."""
-    low, high = (np.where(np.isnan(draws), worst, draws) for worst in (0.0, np.inf))
-    ends = [np.quantile(each, q, method="inverted_cdf") for each, q in ((low, ALPHA / 2), (high, 1 - ALPHA / 2))]
-    return Estimate(float(value), *map(float, ends))
+def _estimate(value: float, lows: np.ndarray, highs: np.ndarray) -> Estimate:
+    """The percentile interval of draws known between bounds; by order statistics, since they may be infinite."""
+    low = np.quantile(lows, ALPHA / 2, method="inverted_cdf")
+    high = np.quantile(highs, 1 - ALPHA / 2, method="inverted_cdf")
+    return Estimate(float(value), float(low), float(high))
 
 
 def _check_same(first: pd.DataFrame, second: pd.DataFrame) -> None:
@@ -379,7 +384,8 @@ def crossing(first: pd.DataFrame, second: pd.DataFrame, generator: np.random.Gen
     if found in (0.0, np.inf):
         return None
     draws = leader * difference[_resamples(len(first), generator)].mean(axis=1)
-    return _estimate(found, [_last_crossing(draw, budgets) for draw in draws])
+    crossings = np.array([_last_crossing(draw, budgets) for draw in draws])
+    return _estimate(found, crossings, crossings)
 
 
 def _last_crossing(lead: np.ndarray, budgets: np.ndarray) -> float:
