@@ -92,16 +92,19 @@ def log_errors(errors: pd.DataFrame) -> pd.DataFrame:
 def sign_flip(differences: np.ndarray, generator: np.random.Generator) -> float:
     """Two-sided p of the sign-flip test that paired differences are symmetric about 0 (Fisher 1935, par. 21).
 
-    All 2^n flips where they are at most `FLIPS`, else that many drawn ones, with (b + 1)/(B + 1) as the p of each side.
+    The share of all 2^n flips, where they are at most `FLIPS`, whose sum is as far from 0; else (b + 1)/(B + 1) of
+    drawn ones.  scipy's `permutation_test` answers the same, several times slower.
     """
-
-    def mean(values: np.ndarray, axis: int) -> np.ndarray:
-        return np.mean(values, axis=axis)
-
-    test = stats.permutation_test(
-        (differences,), mean, permutation_type="samples", n_resamples=FLIPS, vectorized=True, rng=generator
-    )
-    return float(test.pvalue)
+    seeds = len(differences)
+    exact = 2**seeds <= FLIPS
+    if exact:
+        flipped = (np.arange(2**seeds)[:, None] >> np.arange(seeds)) & 1
+    else:
+        flipped = generator.integers(0, 2, (FLIPS, seeds))
+    sums = np.abs(differences.sum() - 2 * (flipped @ differences))
+    rounding = 1e-12 * np.abs(differences).sum()
+    as_far = int((sums >= abs(differences.sum()) - rounding).sum())
+    return as_far / len(sums) if exact else (as_far + 1) / (FLIPS + 1)
 
 
 def paired(errors: pd.DataFrame, first: str, second: str, generator: np.random.Generator) -> Paired:
