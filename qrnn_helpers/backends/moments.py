@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..checks import check_bytes
-from ..simulation import HeisenbergPicture, StepProgram, as_range, drawn, ground, joint_moments, kraus_operators
+from ..simulation import HeisenbergPicture, StepProgram, as_range, drawn, ground, kraus_operators, mean_and_shot
 from .base import Variants, check_no_state
 from .exact import check_memory, overrides, pauli_steps, replaced_moments
 from .shots import ShotBackend
@@ -14,34 +14,47 @@ from .shots import ShotBackend
 __all__ = ["MomentBackend"]
 
 
-PORTION = 2**26
-"""Bytes that the circuits whose covariances are worked out together may take."""
-
-
 class MomentBackend(ShotBackend):
-    """`ShotBackend`, but weighted readouts are drawn from normal distributions instead of shot by shot.
+    """`ShotBackend`, but the noise of weighted readouts is drawn from its moments instead of shot by shot.
 
-    What an estimator asks for is the mean over N shots of one shot's value X = sum_t w[t, r_t].  Its mean
-    E[X] and variance Var[X] / N are exact here; what is approximated is the distribution, which the sum of N
-    shots approaches by the central limit theorem.  Nothing is drawn per shot, so that the cost does not depend
-    on their number.  Forward passes still draw true shots, and the ledger counts the same circuits and shots:
-    they are what a device would run.
+    What an estimator asks for is the mean over N shots of one shot's value.  Its mean and its variance are exact
+    here; what is approximated is the distribution.  The cost does not depend on the number of shots.
+
+    - *Sums* X = sum_t w[t, r_t], and `variants`, are drawn from a normal distribution with mean E[X] and variance
+      Var[X] / N, which the mean of N shots approaches by the central limit theorem.
+    - *Values* v_t = w[t, r_t] of every step follow one drawn shot: E[v_t] + (v_t - E[v_t]) / sqrt(N) has the mean
+      of N shots, and their covariance Cov[v_t, v_u] / N, at all steps together.  The shape is that of one shot:
+      cumulants of order k > 2 are N**(k/2 - 1) times those of N shots, and fade as an estimator adds circuits up.
+
+    Forward passes still draw true shots, and the ledger counts the same circuits and shots: they are what a device
+    would run.
     """
 
     def __repr__(self) -> str:
         return f"MomentBackend(shots={self.shots}, dtype={self.dtype})"
 
     def values(self, program: StepProgram, gate_angles: Tensor, weights: Tensor, state: Tensor | None = None) -> Tensor:
+        if overrides(self, MomentBackend, "run"):
+            return super().values(program, gate_angles, weights, state)
         check_no_state(self, state)
+        probabilities, outcomes = self._mean_and_shot(program, gate_angles)
+        mean = (probabilities * weights).sum(-1)
+        shot = weights.gather(-1, outcomes[..., None])[..., 0]
+        return (mean + (shot - mean) / self.shots**0.5).to(gate_angles.dtype)
+
+    def _mean_and_shot(self, program: StepProgram, gate_angles: Tensor) -> tuple[Tensor, Tensor]:
+        """Probabilities (batch, time, R), and the outcomes (batch, time) of one shot of each circuit."""
+        batch, time_steps, _ = gate_angles.shape
+        pauli = pauli_steps(program, gate_angles)
+        what = f"shape ({batch}, {time_steps}, ...), for the outcomes of one shot of each"
+        kept = 8 * batch * time_steps * (2**program.readout + 4)
+        if pauli is not None:
+            check_bytes("angles", pauli.bytes(batch, time_steps, self.dtype, 2) + kept, what)
+            return pauli.shot(program.reduced(gate_angles), self._uniform(gate_angles), self.dtype)
         kraus = kraus_operators(program, gate_angles, self.dtype)
-        batch, time_steps = kraus.shape[:2]
-        each = moment_bytes(program, time_steps, self.dtype)
-        together = max(1, PORTION // each)
-        needed = kraus.nbytes + min(together, batch) * each
-        check_bytes("angles", needed, f"shape ({batch}, {time_steps}, ...), for the covariance of all steps' outcomes")
-        whole = (kraus, weights, self._ground(program, gate_angles), self._normal(weights[..., 0]))
-        portions = zip(*(part.split(together) for part in whole))
-        return torch.cat([self._drawn(*portion) for portion in portions]).to(gate_angles.dtype)
+        at_work = 3 * batch * self.dtype.itemsize * program.size  # of a step products and what is made of them
+        check_bytes("angles", kraus.nbytes + at_work + kept, what)
+        return mean_and_shot(kraus, self._uniform(gate_angles))
 
     def sums(self, program: StepProgram, gate_angles: Tensor, weights: Tensor, state: Tensor | None = None) -> Tensor:
         if overrides(self, MomentBackend, "run", "values"):
@@ -63,14 +76,6 @@ class MomentBackend(ShotBackend):
         kraus = kraus_operators(program, gate_angles, self.dtype)
         start = self._ground(program, gate_angles)
         return HeisenbergPicture(kraus, weights, start, causal=True, second=True).total()
-
-    def _drawn(self, kraus: Tensor, weights: Tensor, rho: Tensor, normal: Tensor) -> Tensor:
-        """Values (batch, time) of some circuits, from standard normal numbers."""
-        mean, covariance = joint_moments(kraus, weights, rho)
-        # A covariance may have eigenvalues 0, and slightly below by rounding: Cholesky would fail.
-        variances, axes = torch.linalg.eigh(covariance.double() / self.shots)
-        noise = axes @ (variances.clamp_min(0).sqrt() * normal)[..., None]
-        return mean + noise[..., 0]
 
     def variants(
         self,
@@ -103,11 +108,6 @@ class MomentBackend(ShotBackend):
         """Standard normal numbers in double precision, the first axis over circuits."""
         return drawn(torch.randn, like.shape, self.generator).to(like.device)
 
-
-def moment_bytes(program: StepProgram, time_steps: int, dtype: torch.dtype) -> int:
-    """Bytes that `joint_moments` and what is drawn from them take for one circuit at their peak.
-
-    Towards the last step as many weighted states as there are steps meet an isometry, and (time, time) matrices
-    stand beside each other: measured as five and six of them.
-    """
-    return time_steps * (5 * dtype.itemsize * program.size + 48 * time_steps)
+    def _uniform(self, like: Tensor) -> Tensor:
+        """Numbers in [0, 1) for every circuit and step, in double precision, the first axis over circuits."""
+        return drawn(torch.rand, tuple(like.shape[:2]), self.generator).to(like.device)

@@ -8,7 +8,7 @@ from .operators import ground, kraus_operators, replaced_operators
 from .pauli import PauliSteps
 from .program import PAULI_PRODUCTS, StepProgram
 from .streams import Streams, drawn
-from .trajectories import outcomes
+from .trajectories import mean_and_shot, outcomes
 
 __all__ = [
     "MOVE",
@@ -26,6 +26,7 @@ __all__ = [
     "ground",
     "joint_moments",
     "kraus_operators",
+    "mean_and_shot",
     "outcomes",
     "recorded_channel",
     "replaced_operators",

@@ -27,6 +27,7 @@ import torch
 from ..circuits import Op
 from ..torch_modes import constant
 from .fusion import Factor, factor_of
+from .trajectories import picked
 
 __all__ = ["PauliSteps"]
 
@@ -145,9 +146,33 @@ class PauliSteps:
         for samples, by_step in self._portions(gate_angles, dtype):
             current = state[..., samples]
             for t, by_gate in enumerate(by_step):
-                current, outcomes[t, :, samples] = self._forward(current, by_gate)
+                joint = self._forward(current, by_gate)
+                current, outcomes[t, :, samples] = self._memory(joint), self._outcomes(joint)[0]
             state[..., samples] = current
         return outcomes.permute(2, 0, 1), self._density(state, dtype)
+
+    def shot(
+        self, gate_angles: torch.Tensor, uniform: torch.Tensor, dtype: torch.dtype
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """p (batch, time, R), and the outcomes (batch, time) of one shot of each circuit, from |0...0><0...0|.
+
+        ``uniform`` (batch, time): what the outcomes are drawn by, in [0, 1).  The mean memory and that of the shot,
+        which goes on as the outcome leaves it, take the gates together.
+        """
+        batch, time_steps, _ = gate_angles.shape
+        start = self._start(batch, dtype, gate_angles.device, None)
+        probabilities = start.new_empty(time_steps, 2 ** len(self.readout), batch)
+        outcomes = torch.empty(time_steps, batch, dtype=torch.int64, device=start.device)
+        draws = uniform.T.contiguous()
+        for samples, by_step in self._portions(gate_angles, dtype):
+            states = start[..., samples]  # one state until the first outcome, then two
+            for t, by_gate in enumerate(by_step):
+                joint = self._forward(states, by_gate)
+                seen = self._outcomes(joint)
+                outcome = picked(seen[-1], draws[t, samples])
+                probabilities[t, :, samples], outcomes[t, samples] = seen[0], outcome
+                states = self._parted(joint, outcome, seen[-1].gather(0, outcome[None])[0])
+        return probabilities.permute(2, 0, 1), outcomes.T
 
     def moments(
         self,
@@ -172,8 +197,8 @@ class PauliSteps:
             found[:, samples] = (seen * state[..., samples]).flatten(1, -2).sum(1)
         return found[0], found[1] if second else None
 
-    def _forward(self, state: torch.Tensor, by_gate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The memory after a step, and its outcomes' probabilities (R, N)."""
+    def _forward(self, state: torch.Tensor, by_gate: torch.Tensor) -> torch.Tensor:
+        """Memory and readout after a step, (K, 4**memory, 2**readout, N): of what is read I and Z."""
         numbers = self._numbers(by_gate)
         for move in self.plan:
             if isinstance(move, Open):
@@ -181,10 +206,30 @@ class PauliSteps:
                 state = state[..., None, :] * fresh[:, *[None] * (state.dim() - 2)]
             else:
                 state = _mapped(state, numbers[move.gate], move.forward, _sizes(move.after), move.axes)
-        memory, readout = len(self.memory), len(self.readout)
-        state = state.flatten(1, memory).flatten(2, -2)  # (1, 4**memory, 2**readout, N): I and Z of what was read
-        seen = state[0, 0].unflatten(0, [2] * readout).permute(*self._seen_order, -1).flatten(0, -2)
-        return state[:, :, 0].unflatten(1, [4] * memory), self._signs(state) @ seen
+        return state.flatten(1, len(self.memory)).flatten(2, -2)
+
+    def _outcomes(self, joint: torch.Tensor) -> torch.Tensor:
+        """The outcomes' probabilities (K, R, N)."""
+        seen = joint[:, 0].unflatten(1, [2] * len(self.readout))
+        seen = seen.permute(0, *(1 + k for k in self._seen_order), -1).flatten(1, -2)
+        return self._signs(joint) @ seen
+
+    def _memory(self, joint: torch.Tensor) -> torch.Tensor:
+        """The memory after a step, whatever the outcome was."""
+        return joint[:, :, 0].unflatten(1, [4] * len(self.memory))
+
+    def _parted(self, joint: torch.Tensor, outcome: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """The mean memory of the first states, and that of the last after an outcome (N,) of probability ``weight``."""
+        readout = len(self.readout)
+        signs = self._signs(joint).unflatten(0, [2] * readout)
+        signs = signs.permute(*(self._seen_order.index(k) for k in range(readout)), -1).flatten(0, -2)
+        factors = signs[:, outcome] / weight
+        parted = joint.new_empty(2, joint.shape[1], joint.shape[-1])
+        parted[0] = joint[0, :, 0]
+        torch.mul(joint[-1, :, 0], factors[0], out=parted[1])
+        for part, factor in zip(joint[-1].unbind(1)[1:], factors[1:], strict=True):
+            parted[1].addcmul_(part, factor)
+        return parted.unflatten(1, [4] * len(self.memory))
 
     def _backward(self, seen: torch.Tensor, by_gate: torch.Tensor) -> torch.Tensor:
         """Operators on memory and readout after a step as operators on the memory before it."""
@@ -266,7 +311,8 @@ class PauliSteps:
         together = self._together(dtype)
         for first in range(0, len(gate_angles), together):
             samples = slice(first, min(first + together, len(gate_angles)))
-            yield samples, gate_angles[samples].permute(1, 2, 0).to(real).contiguous()
+            turned = gate_angles[samples].permute(1, 2, 0)
+            yield samples, turned.to(real, memory_format=torch.contiguous_format).contiguous()
 
     def _letters(self, gates: list[Gate]) -> list[tuple[list[tuple[int, ...]], list[tuple[int, ...]]]]:
         """Before and after each gate, the letters of its qubits that can be there and that somebody will see."""

@@ -13,9 +13,10 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
+from .channel import channel_step
 from .streams import Streams, drawn
 
-__all__ = ["outcomes"]
+__all__ = ["mean_and_shot", "outcomes", "picked"]
 
 
 MANY = 2**17
@@ -23,6 +24,9 @@ MANY = 2**17
 it has this many outcomes at least:"""
 
 OUTCOMES = 16
+
+FLOOR = 16
+"""Rounding units below which a probability counts as 0: what can only be by rounding has no state to go on in."""
 
 Drawn = tuple[Tensor, Tensor]  # outcome and branch of every shot of every circuit, (circuits * shots,)
 
@@ -210,3 +214,33 @@ def _nodes(branches: Tensor, weights: Tensor, branch: Tensor, circuits: int) -> 
     states = branches.new_zeros(circuits * width, branches.shape[1])
     states[place] = _normalise(branches.index_select(0, occurred), weights.index_select(0, occurred))
     return states.view(circuits, width, -1), place.repeat_interleave(counts.index_select(0, occurred))
+
+
+def mean_and_shot(kraus: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """p (circuits, time, R), and the outcomes (circuits, time) of one shot of each circuit, from |0...0>.
+
+    ``uniform`` (circuits, time): what the outcomes are drawn by, in [0, 1).
+    """
+    circuits, size = len(kraus), kraus.shape[-1]
+    shot = torch.zeros(circuits, size, 1, dtype=kraus.dtype, device=kraus.device)
+    shot[:, 0] = 1
+    rho, every = shot @ shot.mH, torch.arange(circuits, dtype=torch.int64, device=kraus.device)
+    probabilities, drawn_outcomes = [], []
+    for operators, draws in zip(kraus.unbind(1), uniform.unbind(1), strict=True):
+        mean, rho = channel_step(operators, rho)
+        branches = operators.detach() @ shot[:, None]
+        outcome = picked(torch.view_as_real(branches).square().sum((2, 3, 4)).T, draws)
+        shot = branches[every, outcome]
+        shot = shot / shot.norm(dim=1, keepdim=True)
+        probabilities.append(mean)
+        drawn_outcomes.append(outcome)
+    return torch.stack(probabilities, 1), torch.stack(drawn_outcomes, 1)
+
+
+def picked(weights: Tensor, uniform: Tensor) -> Tensor:
+    """The outcome (N,) that uniform numbers (N,) in [0, 1) pick from probabilities (R, N)."""
+    lowest = FLOOR * torch.finfo(weights.dtype).eps
+    edges = weights.double().masked_fill(weights < lowest, 0).cumsum(0)
+    # Below the last edge after rounding, too: nothing else keeps an outcome of probability 0 from coming last.
+    place = uniform * (edges[-1] * (1 - 2**-52))
+    return (edges[:-1] <= place).sum(0)

@@ -1,6 +1,7 @@
 """Gradients of many small circuits at once, as when many trainings run side by side: 28 runs of 8 samples.
 
-2 + 2 qubits, 8 steps, one thread: SPSA with 8 directions and 8 random coordinates, exact, by moments, and in shots.
+2 + 2 qubits, 8 steps, one thread: SPSA with 8 directions, plain and causal, and 8 random coordinates; exact, by
+moments, and in shots.
 """
 
 from collections.abc import Iterator
@@ -29,7 +30,11 @@ BACKENDS = {
     "moments": lambda: MomentBackend(SHOTS, 0, torch.complex64),
     "shots": lambda: ShotBackend(SHOTS, 0, torch.complex64),
 }
-ESTIMATORS = {"spsa": lambda: SPSA(directions=8, seed=0), "coordinates": lambda: RandomCoordinate(8, seed=0)}
+ESTIMATORS = {
+    "spsa": lambda: SPSA(directions=8, seed=0),
+    "causal": lambda: SPSA(directions=8, seed=0, causal=True),
+    "coordinates": lambda: RandomCoordinate(8, seed=0),
+}
 
 
 @pytest.fixture
