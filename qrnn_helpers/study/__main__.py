@@ -4,6 +4,7 @@
     python -m qrnn_helpers.study run [NAME ...]       do what is missing; stop and start again at will
     python -m qrnn_helpers.study status [NAME ...]    what is stored, missing or damaged
     python -m qrnn_helpers.study table [NAME ...]     the scores of what is stored, means over seeds
+    python -m qrnn_helpers.study open STAGE           read the test windows of a stage of the training study, once
 
 A NAME is the beginning of folder/name.  Nothing is overwritten: to make a result anew, delete its file.
 """
@@ -25,10 +26,10 @@ from tqdm.auto import tqdm
 
 from ..dynamics import DATASETS
 from ..storage import dirt
-from . import exponents, forecasts, lorenz, methods, observers, tasks
+from . import exponents, forecasts, lorenz, methods, observers, opened, plan, tasks
 from .jobs import DataFile, Job
 
-STUDIES = (exponents, methods, tasks, forecasts, observers, lorenz)
+STUDIES = (exponents, methods, plan, tasks, forecasts, observers, lorenz)
 """Modules with ``jobs()``, all jobs known so far, and ``summary(job)``, its scores."""
 
 
@@ -125,6 +126,13 @@ def check_clean() -> None:
         raise SystemExit("\n  ".join(["The tree is dirty; commit first, or say --dirty and the results will:", *found]))
 
 
+def open_stages(names: list[str]) -> None:
+    """Read the test windows of these stages; the records say when."""
+    for job in map(opened.opening, names):
+        job.perform()
+        print(f"{job.status:<7} {job.label}")
+
+
 def show_status(names: list[str]) -> None:
     for job in known(names):
         print(f"{job.status:<7} {job.label}")
@@ -141,7 +149,7 @@ def show_table(names: list[str]) -> None:
 
 def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m qrnn_helpers.study", description="The book's stored results.")
-    parser.add_argument("command", choices=("plan", "run", "status", "table"))
+    parser.add_argument("command", choices=("plan", "run", "status", "table", "open"))
     parser.add_argument("names", nargs="*", metavar="NAME", help="beginning of folder/name (default: all)")
     parser.add_argument("--workers", type=int, default=2, help="processes on this machine")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="a Dask cluster instead, its workers of one thread each")
@@ -152,12 +160,13 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     chosen = parsed(arguments)
     try:
+        if chosen.command in ("run", "open") and not chosen.dirty:
+            check_clean()
         if chosen.command == "run":
-            if not chosen.dirty:
-                check_clean()
             run(chosen.names, chosen.workers, chosen.scheduler)
         else:
-            {"plan": show_plan, "status": show_status, "table": show_table}[chosen.command](chosen.names)
+            commands = {"plan": show_plan, "status": show_status, "table": show_table, "open": open_stages}
+            commands[chosen.command](chosen.names)
     except KeyboardInterrupt:
         raise SystemExit("Stopped; what was done is stored, and `run` goes on from there.") from None
     except ValueError as error:  # a plan that goes on from a damaged result

@@ -1,0 +1,224 @@
+"""The arms of the study: training methods with their settings, and runs of one setting side by side.
+
+A run is a pure function of problem, setting, budget and seed.  The seed gives the trajectory and the windows, the
+initial weights and the order of the batches, the same for every arm; shots and directions are each arm's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+
+import numpy as np
+import torch
+from qiskit import QuantumCircuit
+
+from ..backends import Backend, ExactBackend, MomentBackend
+from ..baselines import in_pieces
+from ..checks import check_integer, check_one_of, check_real
+from ..circuits import open_controlled, rotation_step, without_entanglers
+from ..dynamics import ks22
+from ..gradients import SPSA, Autograd, GradientEstimator, ParameterShift, RandomCoordinate, WeightSPSA
+from ..models import QRNN, StackedQRNN
+from ..tasks import PatchForecast, nrmse, patch_forecast
+from ..training import Budget, fit_side_by_side
+
+ARMS = {
+    "shift": "parameter-shift rule",
+    "spsa": "SPSA, fresh directions",
+    "causal": "SPSA, causal",
+    "weights": "SPSA in weight space",
+    "coordinates": "random coordinates",
+    "exact": "exact gradients",
+    "bare": "exact gradients, no entanglers",
+}
+"""Names in the order of the tables.  The last two are yardsticks that no device has: their budgets are in updates."""
+
+YARDSTICKS = ("exact", "bare")
+
+OPENED = ("shift", "coordinates")
+"""Arms that shift the gates a device runs: controlled rotations written out take as many circuits, with less noise."""
+
+WINDOWS = (4096, 1024, 2048)
+"""Windows for training, validation and test."""
+
+KEPT = 60
+"""Losses that are kept of a run, at updates in equal ratios."""
+
+DIGITS = 9
+"""Of every stored number."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is tuned: ``shots`` a circuit, ``size`` directions or coordinates, Adam's ``beta`` of the first moment."""
+
+    arm: str
+    rate: float
+    batch: int
+    shots: int = 0
+    size: int = 1
+    c: float = 0.0
+    beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_one_of("arm", self.arm, tuple(ARMS))
+        for name, least in {"batch": 1, "shots": 0, "size": 1}.items():
+            check_integer(name, getattr(self, name), minimum=least)
+        for name in ("rate", "c", "beta"):
+            check_real(name, getattr(self, name), minimum=0.0)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is learnt, by which step circuit, with which optimiser."""
+
+    memory: int = 2
+    readout: int = 2
+    steps: int = 8
+
+    @property
+    def washout(self) -> int:
+        """Outputs that stay out of the loss."""
+        return min(3, self.steps - 1)
+
+
+MAIN = Problem()
+"""That of the primary comparison: the patch forecast of 1-D fields on 2 + 2 qubits over 8 steps."""
+
+
+@cache
+def step_circuit(problem: Problem, arm: str) -> QuantumCircuit:
+    step = rotation_step(problem.memory, problem.readout)
+    if arm == "bare":
+        return without_entanglers(step)
+    return open_controlled(step) if arm in OPENED else step
+
+
+@cache
+def task_of(problem: Problem, seed: int) -> PatchForecast:
+    """The patch forecast of a seed: training windows from one of the stored trajectories, all windows its own."""
+    train, validation, test = map(ks22, ("train", "validation", "test"))
+    chosen = train.isel(trajectory=[seed % train.sizes["trajectory"]])
+    return patch_forecast(chosen, validation, test, windows=WINDOWS, steps=problem.steps, seed=seed)
+
+
+def network(problem: Problem, setting: Setting, seed: int) -> QRNN:
+    """The untrained network of a run."""
+    weights, _ = _paired_seeds(seed)
+    shots, directions = _own_seeds(setting.arm, seed)
+    exact = setting.arm in YARDSTICKS
+    backend: Backend = ExactBackend(torch.complex64) if exact else MomentBackend(setting.shots, shots, torch.complex64)
+    step = step_circuit(problem, setting.arm)
+    gradient = estimator(setting, directions)
+    inputs = task_of(problem, seed).train[0].shape[2]
+    return QRNN(inputs, 1, step, backend=backend, gradient=gradient, dtype=torch.float64, seed=weights)
+
+
+def estimator(setting: Setting, seed: int) -> GradientEstimator:
+    makers: dict[str, Callable[[], GradientEstimator]] = {
+        "shift": partial(ParameterShift, prune=True),
+        "spsa": partial(SPSA, setting.c, setting.size, seed),
+        "causal": partial(SPSA, setting.c, setting.size, seed, causal=True),
+        "weights": partial(WeightSPSA, setting.c, setting.size, seed),
+        "coordinates": partial(RandomCoordinate, setting.size, seed),
+        "exact": Autograd,
+        "bare": Autograd,
+    }
+    return makers[setting.arm]()
+
+
+def _paired_seeds(seed: int) -> tuple[int, int]:
+    """Of the initial weights and of the batches: the same for every arm."""
+    first, second = np.random.SeedSequence(seed).generate_state(2)
+    return int(first), int(second)
+
+
+def _own_seeds(arm: str, seed: int) -> tuple[int, int]:
+    """Of the shots and of the directions."""
+    first, second = np.random.SeedSequence([seed, 1 + list(ARMS).index(arm)]).generate_state(2)
+    return int(first), int(second)
+
+
+def update_circuits(problem: Problem, setting: Setting) -> int:
+    """Circuits of one update."""
+    return network(problem, setting, 0).layer.update_circuits(setting.batch, problem.steps)
+
+
+def train(problem: dict, setting: dict, budget: dict, seeds: list[int], keep: bool) -> dict:
+    """Runs of one setting, one for each seed, side by side: their scores on validation windows by exact
+    probabilities, what each spent, and, to ``keep``, losses and weights."""
+    return train_stack(Problem(**problem), Setting(**setting), Budget(**budget), seeds, keep)
+
+
+def tune(problem: dict, settings: list[dict], budget: dict, seeds: list[int]) -> dict:
+    """Trials of several settings: for each what `train` says, without weights."""
+    return {"trials": [train(problem, setting, budget, seeds, False) for setting in settings]}
+
+
+def train_stack(problem: Problem, setting: Setting, budget: Budget, seeds: list[int], keep: bool) -> dict:
+    stack = StackedQRNN([network(problem, setting, seed) for seed in seeds])
+    losses = fit_side_by_side(
+        stack,
+        [task_of(problem, seed).train for seed in seeds],
+        rates=[setting.rate] * len(seeds),
+        batch_size=setting.batch,
+        budget=budget,
+        washout=problem.washout,
+        seeds=[_paired_seeds(seed)[1] for seed in seeds],
+        optimizer=partial(torch.optim.Adam, betas=(setting.beta, 0.999)),
+    )
+    models = stack.models()
+    spent = {"updates": len(losses), "circuits": stack.layer.cost.circuits / len(seeds)}
+    spent["shots"] = spent["circuits"] * setting.shots
+    scores = [error(model, task_of(problem, seed).validation) for model, seed in zip(models, seeds, strict=True)]
+    result = {"validation": rounded(scores), **spent}
+    if keep:
+        kept = kept_updates(len(losses))
+        result["losses"] = {str(update): rounded(losses[update]) for update in kept}
+        result["weights"] = [weights_of(model) for model in models]
+    return result
+
+
+def kept_updates(count: int) -> list[int]:
+    """Numbers of updates in equal ratios, the first and the last among them."""
+    return np.unique(np.geomspace(1, count, KEPT).round().astype(int) - 1).tolist()
+
+
+def error(model: QRNN, part: tuple[torch.Tensor, torch.Tensor], backend: Backend | None = None) -> float:
+    """NRMSE of the last step, by exact probabilities or by another backend."""
+    x, y = part
+    program = model.layer.program
+    run = (backend or ExactBackend()).run
+
+    def last(windows: torch.Tensor) -> torch.Tensor:
+        probabilities, _ = run(program, program.gate_angles(model.encoder(windows)))
+        return model.decoder(probabilities[:, -1])
+
+    return nrmse(in_pieces(last)(x), y[:, -1])
+
+
+def rounded(values: list[float] | np.ndarray) -> list[float]:
+    return [float(f"{value:.{DIGITS}g}") for value in values]
+
+
+def weights_of(model: QRNN) -> dict[str, list[float]]:
+    """Every weight of a model in one list for each parameter."""
+    return {name: rounded(value.detach().flatten().tolist()) for name, value in model.named_parameters()}
+
+
+def trained(problem: Problem, setting: Setting, seed: int, weights: dict[str, list[float]]) -> QRNN:
+    """A stored run's network."""
+    model = network(problem, setting, seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            stored = torch.tensor(weights[name], dtype=parameter.dtype, device=parameter.device)
+            parameter.copy_(stored.view_as(parameter))
+    return model
+
+
+def as_settings(problem: Problem, budget: Budget) -> dict:
+    """What problem and budget are in a job's settings."""
+    limits = {name: value for name, value in asdict(budget).items() if value is not None}
+    return {"problem": asdict(problem), "budget": limits}

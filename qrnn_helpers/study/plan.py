@@ -1,0 +1,342 @@
+"""The study's plan: which runs there are, in which order, and how settings are chosen.
+
+Nothing here reads a test window: `opened` does, once for each stage.  Trials of an arm come first, with seeds of
+their own; once all of a level are stored, the best setting by validation windows is what the arm is evaluated with.
+Which runs are known therefore grows as they are done (`jobs`).  The protocol page says why each number is as it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+
+import numpy as np
+from scipy.stats import qmc
+
+from ..training import Budget
+from .arms import MAIN, YARDSTICKS, Problem, Setting, as_settings, train, tune, update_circuits
+from .jobs import Job
+
+FOLDER = "training"
+
+CORE = ("shift", "spsa", "causal", "weights", "coordinates")
+"""Arms of the primary comparison."""
+
+SEEDS = tuple(range(28))
+"""Of the evaluation: trajectories, windows, weights and order of the data paired between arms."""
+
+TUNING_SEEDS = (100, 101, 102)
+
+TRIALS, SHAPES = 33, 11
+"""Of an arm at a level: so many settings, of so many combinations of batch, size, shots and beta (fewer if there are
+fewer), each with equally many rates and c."""
+
+CARRIED = 12
+"""Trials that are taken on to the next level."""
+
+SPACE_SEED = 20261128
+"""Of the quasi-random points, the same for every arm."""
+
+RATES = (1e-3, 1e-1)
+
+PERTURBATIONS = {"spsa": (0.03, 1.0), "causal": (0.03, 1.0), "weights": (0.01, 0.3)}
+
+BATCHES, SIZES, BETAS = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4, 8, 16, 32), (0.0, 0.9)
+
+SHOTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+SHIFT_SHOTS = (1, 2, *SHOTS)
+"""Its circuits are many and cheap to simulate; the others go below 4 if 4 turns out best (`moved`)."""
+
+UPDATES = (20, 2000)
+"""A trial at a level that is not carried makes so many updates at least and at most."""
+
+FIXED_SHOTS = 1024
+"""Of the budgets in circuits."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A budget at which settings are chosen: from trials of its own, or from the best trials of the level below."""
+
+    budget: Budget
+    below: str | None
+    serves: tuple[str, ...]
+    """Budgets of the evaluation that take the setting chosen here."""
+
+
+BUDGETS = {
+    "1e5": Budget(shots=10**5),
+    "3e5": Budget(shots=3 * 10**5),
+    "1e6": Budget(shots=10**6),
+    "3e6": Budget(shots=3 * 10**6),
+    "1e7": Budget(shots=10**7),
+    "3e7": Budget(shots=3 * 10**7),
+    "1e8": Budget(shots=10**8),
+    "4e5 circuits": Budget(circuits=4 * 10**5),
+}
+
+LEVELS = {
+    "1e5": Level(BUDGETS["1e5"], None, ("1e5", "3e5")),
+    "1e6": Level(BUDGETS["1e6"], None, ("1e6", "3e6")),
+    "1e7": Level(BUDGETS["1e7"], "1e6", ("1e7", "3e7")),
+    "1e8": Level(BUDGETS["1e8"], "1e7", ("1e8",)),
+    "4e4 circuits": Level(Budget(circuits=4 * 10**4), None, ()),
+    "4e5 circuits": Level(BUDGETS["4e5 circuits"], "4e4 circuits", ("4e5 circuits",)),
+}
+
+STAGES = {
+    "A": ("1e5", "3e5", "1e6", "3e6", "1e7", "4e5 circuits"),
+    "B": ("3e7", "1e8"),
+}
+"""Budgets whose test windows are opened together, when all runs at them are stored."""
+
+TOGETHER = {"3e7": 7, "1e8": 7}
+"""Runs of one job, where they take long; 14 elsewhere."""
+
+MICROSECONDS = {"shift": 5.0, "spsa": 30.0, "causal": 60.0, "weights": 30.0, "coordinates": 25.0}
+"""Of a circuit, and those of an update beside its circuits: for `plan` alone."""
+
+UPDATE_MICROSECONDS = 15_000.0
+
+
+def of_budget(setting: Setting, budget: Budget, problem: Problem) -> float:
+    """Updates that a budget allows."""
+    circuits = budget.circuits if budget.shots is None else budget.shots / setting.shots
+    assert circuits is not None
+    return circuits / _circuits(problem, setting)
+
+
+@cache
+def _circuits_of(problem: Problem, arm: str, size: int) -> int:
+    return update_circuits(problem, Setting(arm, 0.01, 1, 1, size, 0.1))
+
+
+def _circuits(problem: Problem, setting: Setting) -> int:
+    return setting.batch * _circuits_of(problem, setting.arm, setting.size)
+
+
+@cache
+def trials(arm: str, level: str, problem: Problem) -> tuple[Setting, ...]:
+    """The quasi-random settings of an arm at a level with trials of its own."""
+    budget = LEVELS[level].budget
+    shapes = (_shape(arm, point, budget) for point in _sobol(4, 4096))
+    valid = [shape for shape in dict.fromkeys(shapes) if UPDATES[0] <= of_budget(shape, budget, problem) <= UPDATES[1]]
+    shapes_taken = valid[:SHAPES]
+    each = math.ceil(TRIALS / len(shapes_taken))
+    points = iter(_sobol(2, 256))
+    return tuple(_placed(shape, next(points)) for shape in shapes_taken for _ in range(each))
+
+
+def _sobol(dimensions: int, count: int) -> np.ndarray:
+    return qmc.Sobol(dimensions, scramble=True, rng=SPACE_SEED).random(count)
+
+
+def _shape(arm: str, point: np.ndarray, budget: Budget) -> Setting:
+    """Batch, size, shots and beta of a point of the unit cube."""
+    shots = SHIFT_SHOTS if arm == "shift" else SHOTS
+    batch, size, shots_of, beta = (
+        _level(values, place) for values, place in zip((BATCHES, SIZES, shots, BETAS), point, strict=True)
+    )
+    fixed = FIXED_SHOTS if budget.shots is None else int(shots_of)
+    return Setting(arm, 0.01, int(batch), fixed, 1 if arm == "shift" else int(size), 0.0, beta)
+
+
+def _level(values: Sequence[float], place: float) -> float:
+    return values[int(place * len(values))]
+
+
+def _placed(shape: Setting, point: np.ndarray) -> Setting:
+    """A shape with rate and c of a point of the unit square, three digits each."""
+    rate = _between(RATES, point[0])
+    c = _between(PERTURBATIONS[shape.arm], point[1]) if shape.arm in PERTURBATIONS else 0.0
+    return replace(shape, rate=rate, c=c)
+
+
+def _between(ends: tuple[float, float], place: float) -> float:
+    return float(f"{ends[0] * (ends[1] / ends[0]) ** place:.3g}")
+
+
+def at_edge(setting: Setting, level: str) -> list[str]:
+    """What of a setting stands at an edge of its range that it could be moved beyond."""
+    edges = []
+    low, high = _place(RATES, setting.rate), 1 - _place(RATES, setting.rate)
+    if min(low, high) < 0.1:
+        edges.append("rate")
+    if setting.arm in PERTURBATIONS and not 0.1 <= _place(PERTURBATIONS[setting.arm], setting.c) <= 0.9:
+        edges.append("c")
+    if setting.batch == BATCHES[-1]:
+        edges.append("batch")
+    if setting.arm != "shift" and setting.size == SIZES[-1]:
+        edges.append("size")
+    if LEVELS[level].budget.shots is not None and setting.shots in (4, SHOTS[-1]):
+        edges.append("shots")
+    return edges
+
+
+def _place(ends: tuple[float, float], value: float) -> float:
+    return math.log(value / ends[0]) / math.log(ends[1] / ends[0])
+
+
+def moved(setting: Setting, level: str) -> list[Setting]:
+    """The setting with what stands at an edge moved by factors of 2 and 4 beyond it: once, for the best of a level."""
+    found = []
+    for name in at_edge(setting, level):
+        value = getattr(setting, name)
+        middle = {"rate": RATES, "c": PERTURBATIONS.get(setting.arm, RATES), "shots": (4, 1024)}.get(name, (1, 1))
+        up = value > math.sqrt(middle[0] * middle[1])
+        for factor in (2, 4):
+            beyond = value * factor if up else value / factor
+            found.append(replace(setting, **{name: type(value)(beyond)}))
+    return found
+
+
+def _named(stage: str, arm: str, level: str, part: str) -> str:
+    return f"{stage}-{arm}-{level.replace(' ', '-')}-{part}"
+
+
+def _trial_job(settings: Sequence[Setting], level: str, part: str, problem: Problem) -> Job:
+    budget = LEVELS[level].budget
+    name = _named("tune", settings[0].arm, level, part)
+    seconds = sum(_seconds(setting, budget, problem, len(TUNING_SEEDS)) for setting in settings)
+    own = {"settings": [asdict(setting) for setting in settings], "seeds": list(TUNING_SEEDS)}
+    runs = len(settings) * len(TUNING_SEEDS)
+    work = as_settings(problem, budget) | own
+    return Job(FOLDER, name, tune, work, runs=runs, cost_seconds=seconds, size_bytes=900 * len(settings))
+
+
+def _seconds(setting: Setting, budget: Budget, problem: Problem, runs: int) -> float:
+    updates = of_budget(setting, budget, problem)
+    circuits = runs * updates * _circuits(problem, setting)
+    return (circuits * MICROSECONDS[setting.arm] + updates * UPDATE_MICROSECONDS) / 1e6
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The trials of an arm at a level, as far as they are known, and the setting they lead to."""
+
+    arm: str
+    level: str
+    problem: Problem = MAIN
+
+    def first(self) -> list[Job]:
+        """Trials that depend on no other trial of the level; none before the level below is done."""
+        below = LEVELS[self.level].below
+        if below is None:
+            settings = trials(self.arm, self.level, self.problem)
+            size = 3
+        else:
+            lower = Tuning(self.arm, below, self.problem)
+            if not lower.done:
+                return []
+            settings = tuple(setting for _, setting in lower.table()[:CARRIED])
+            size = 1
+        groups = [settings[k : k + size] for k in range(0, len(settings), size)]
+        return [_trial_job(group, self.level, f"{k:02}", self.problem) for k, group in enumerate(groups)]
+
+    def second(self) -> list[Job]:
+        """Trials beyond the edges that the best of the first stands at."""
+        if LEVELS[self.level].below is not None or not self._stored(self.first()):
+            return []
+        beyond = moved(self._scores(self.first())[0][1], self.level)
+        return [_trial_job(beyond, self.level, "moved", self.problem)] if beyond else []
+
+    @property
+    def jobs(self) -> list[Job]:
+        return self.first() + self.second()
+
+    @property
+    def done(self) -> bool:
+        return self._stored(self.first()) and self._stored(self.second(), nothing=True)
+
+    def table(self) -> list[tuple[float, Setting]]:
+        """Scores, geometric means of the validation NRMSE over the tuning seeds, and settings, the best first."""
+        return self._scores(self.jobs)
+
+    @property
+    def chosen(self) -> Setting:
+        return self.table()[0][1]
+
+    @staticmethod
+    def _stored(jobs: list[Job], nothing: bool = False) -> bool:
+        return all(job.done for job in jobs) and (nothing or bool(jobs))
+
+    @staticmethod
+    def _scores(jobs: list[Job]) -> list[tuple[float, Setting]]:
+        found = []
+        for job in jobs:
+            for setting, trial in zip(job.settings["settings"], job.result["trials"], strict=True):
+                score = float(np.exp(np.log(trial["validation"]).mean()))
+                found.append((score, Setting(**setting)))
+        return sorted(found, key=lambda pair: pair[0])
+
+
+def tunings(arms: Sequence[str] = CORE) -> list[Tuning]:
+    return [Tuning(arm, level) for level in LEVELS for arm in arms]
+
+
+def level_of(budget: str) -> str:
+    """The level whose setting a budget of the evaluation takes."""
+    return next(name for name, level in LEVELS.items() if budget in level.serves)
+
+
+def evaluation(arm: str, budget: str, problem: Problem = MAIN) -> list[Job]:
+    """The runs of an arm at a budget, by the setting chosen for it; none before it is."""
+    tuning = Tuning(arm, level_of(budget), problem)
+    if not tuning.done:
+        return []
+    size = TOGETHER.get(budget, 14)
+    groups = [SEEDS[k : k + size] for k in range(0, len(SEEDS), size)]
+    return [_run_job(tuning.chosen, budget, group, k, problem) for k, group in enumerate(groups)]
+
+
+def _run_job(setting: Setting, budget: str, seeds: Sequence[int], part: int, problem: Problem) -> Job:
+    limits = BUDGETS[budget]
+    own = {"setting": asdict(setting), "seeds": list(seeds), "keep": True}
+    seconds = _seconds(setting, limits, problem, len(seeds))
+    work = as_settings(problem, limits) | own
+    name = _named("run", setting.arm, budget, f"{part}")
+    return Job(FOLDER, name, train, work, runs=len(seeds), cost_seconds=seconds, size_bytes=6000 * len(seeds))
+
+
+EXACT_UPDATES, EXACT_BATCH = 3000, 32
+
+EXACT_RATES = (0.003, 0.01, 0.03, 0.1)
+
+
+def yardstick_trials(arm: str) -> list[Job]:
+    """Trials of the rate of an arm with exact gradients; its budget is in updates."""
+    settings = [Setting(arm, rate, EXACT_BATCH) for rate in EXACT_RATES]
+    own = {"settings": [asdict(setting) for setting in settings], "seeds": list(TUNING_SEEDS)}
+    work = as_settings(MAIN, Budget(steps=EXACT_UPDATES)) | own
+    return [Job(FOLDER, f"tune-{arm}", tune, work, runs=12, cost_seconds=300, size_bytes=3000)]
+
+
+def yardstick(arm: str) -> list[Job]:
+    jobs = yardstick_trials(arm)
+    if not all(job.done for job in jobs):
+        return []
+    setting = Tuning._scores(jobs)[0][1]
+    own = {"setting": asdict(setting), "seeds": list(SEEDS), "keep": True}
+    work = as_settings(MAIN, Budget(steps=EXACT_UPDATES)) | own
+    return [Job(FOLDER, f"run-{arm}", train, work, runs=28, cost_seconds=900, size_bytes=170_000)]
+
+
+def jobs() -> Iterator[Job]:
+    """All runs known so far: trials first, then the evaluation, budget by budget."""
+    for tuning in tunings():
+        yield from tuning.jobs
+    for arm in YARDSTICKS:
+        yield from yardstick_trials(arm)
+        yield from yardstick(arm)
+    for budget in BUDGETS:
+        for arm in CORE:
+            yield from evaluation(arm, budget)
+
+
+def summary(job: Job) -> dict[str, float]:
+    """The error on validation windows: of runs the geometric mean over seeds, of trials the best setting's."""
+    trials_of = job.result.get("trials", [job.result])
+    return {"validation": min(float(np.exp(np.log(trial["validation"]).mean())) for trial in trials_of)}

@@ -1,0 +1,157 @@
+"""The study's plan: which trials there are, how a setting is chosen, what is paired."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from qrnn_helpers.study import opened, plan
+from qrnn_helpers.study.arms import ARMS, MAIN, Setting, kept_updates, network, task_of, train, trained
+from qrnn_helpers.study.plan import CORE, LEVELS, Tuning, at_edge, moved, of_budget, trials
+
+OWN = [level for level, its in LEVELS.items() if its.below is None]
+SETTING = Setting("spsa", 0.02, 2, 16, 2, 0.2, 0.0)
+
+
+@pytest.mark.parametrize("level", OWN)
+@pytest.mark.parametrize("arm", CORE)
+def test_every_arm_has_as_many_trials_within_the_same_limits(arm, level):
+    settings = trials(arm, level, MAIN)
+    assert plan.TRIALS <= len(settings) <= plan.TRIALS + 3
+    assert len(set(settings)) == len(settings)
+    budget = LEVELS[level].budget
+    assert all(plan.UPDATES[0] <= of_budget(setting, budget, MAIN) <= plan.UPDATES[1] for setting in settings)
+    assert budget.shots or {setting.shots for setting in settings} == {1024}
+    shapes = Counter((setting.batch, setting.size, setting.shots, setting.beta) for setting in settings)
+    assert len(set(shapes.values())) == 1
+
+
+@pytest.mark.parametrize("level", OWN)
+def test_arms_with_equal_circuits_have_equal_trials(level):
+    """SPSA, causal or not, and in weight space: the same points, but for the range of c in weight space."""
+    spsa, causal, weights = (trials(arm, level, MAIN) for arm in ("spsa", "causal", "weights"))
+    assert [(s.rate, s.batch, s.size, s.shots, s.c) for s in spsa] == [
+        (s.rate, s.batch, s.size, s.shots, s.c) for s in causal
+    ]
+    assert [(s.rate, s.batch, s.size, s.shots) for s in spsa] == [(s.rate, s.batch, s.size, s.shots) for s in weights]
+
+
+def test_updates_of_a_budget():
+    assert of_budget(SETTING, plan.BUDGETS["1e6"], MAIN) == 1e6 / (16 * 2 * (1 + 4))
+    assert of_budget(SETTING, plan.BUDGETS["4e5 circuits"], MAIN) == 4e5 / (2 * (1 + 4))
+
+
+def test_edges_are_moved_beyond_by_two_and_four():
+    inner = Setting("spsa", 0.01, 8, 64, 8, 0.2)
+    assert at_edge(inner, "1e6") == [] and moved(inner, "1e6") == []
+    edges = Setting("spsa", 0.001, 64, 4, 32, 0.9)
+    assert at_edge(edges, "1e6") == ["rate", "c", "batch", "size", "shots"]
+    beyond = {(s.rate, s.c, s.batch, s.size, s.shots) for s in moved(edges, "1e6")}
+    assert {(0.0005, 0.9, 64, 32, 4), (0.001, 3.6, 64, 32, 4), (0.001, 0.9, 256, 32, 4)} <= beyond
+    assert {(0.001, 0.9, 64, 128, 4), (0.001, 0.9, 64, 32, 1)} <= beyond and len(beyond) == 10
+    assert "shots" not in at_edge(Setting("spsa", 0.01, 8, 1024, 8, 0.2), "4e4 circuits")
+
+
+def test_seeds_pair_data_and_weights_and_nothing_else():
+    """Equal seeds: equal windows and initial weights for every arm; other shots."""
+    models = {arm: network(MAIN, Setting(arm, 0.01, 2, 16, 2, 0.2), 3) for arm in ARMS if arm != "bare"}
+    first = models["spsa"]
+    for model in models.values():
+        assert torch.equal(model.encoder.weight, first.encoder.weight)
+        assert torch.equal(model.decoder.weight, first.decoder.weight)
+    shots = [models[arm].layer.backend.generator.initial_seed() for arm in CORE]
+    assert len(set(shots)) == len(shots)
+    assert torch.equal(task_of(MAIN, 3).train[0], task_of(MAIN, 3).train[0])
+    assert not torch.equal(task_of(MAIN, 3).train[0], task_of(MAIN, 4).train[0])
+    other = network(MAIN, SETTING, 4)
+    assert not torch.equal(other.encoder.weight, first.encoder.weight)
+
+
+def run(seeds: list[int], keep: bool = True) -> dict:
+    work = {"problem": {}, "setting": vars(SETTING), "budget": {"shots": 3200}, "seeds": seeds, "keep": keep}
+    return train(**work)
+
+
+def test_a_run_does_not_depend_on_its_company():
+    both, one = run([0, 1]), run([1])
+    assert both["updates"] == one["updates"] == 20
+    assert both["circuits"] == 200 and both["shots"] == 3200
+    np.testing.assert_allclose(both["validation"][1], one["validation"][0], rtol=1e-4)
+    losses = [[losses[which] for losses in result["losses"].values()] for result, which in ((both, 1), (one, 0))]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_stored_weights_give_the_network_back():
+    result = run([5])
+    model = trained(MAIN, SETTING, 5, result["weights"][0])
+    from qrnn_helpers.study.arms import error
+
+    assert math.isclose(error(model, task_of(MAIN, 5).validation), result["validation"][0], rel_tol=1e-6)
+
+
+def test_kept_updates_have_equal_ratios_and_both_ends():
+    kept = kept_updates(5000)
+    assert kept[0] == 0 and kept[-1] == 4999 and len(kept) <= 60 and kept == sorted(set(kept))
+    assert kept_updates(1) == [0]
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """A folder of its own for records."""
+    from qrnn_helpers.study import jobs
+
+    monkeypatch.setattr(jobs, "DATA", tmp_path)
+    return tmp_path
+
+
+def store(job, score) -> None:
+    """Write what a tuning job would, with scores by a function of the setting."""
+    from qrnn_helpers.storage import write_record
+
+    trials_of = [{"validation": [score(Setting(**setting))] * 3} for setting in job.settings["settings"]]
+    job.path.parent.mkdir(exist_ok=True)
+    write_record({"settings": job.settings, "result": {"trials": trials_of}, "apart": {}}, job.path)
+
+
+def test_a_level_leads_to_the_next_and_to_the_evaluation(empty):
+    """The best of a level's trials by validation is evaluated; its twelve best are tried at the level above."""
+
+    def score(setting):
+        return 1 + abs(math.log(setting.rate / 0.012)) + abs(math.log2(setting.shots / 64)) / 100
+
+    low, high = Tuning("spsa", "1e6"), Tuning("spsa", "1e7")
+    assert not low.done and not high.done and high.jobs == [] and plan.evaluation("spsa", "1e6") == []
+    for job in low.first():
+        store(job, score)
+    for job in low.second():
+        store(job, score)
+    assert low.done and not high.done
+    best = min(trials("spsa", "1e6", MAIN), key=score)
+    assert low.chosen == best
+    assert len(high.first()) == plan.CARRIED and high.second() == []
+    assert high.first()[0].settings["settings"][0] == vars(best)
+    runs = plan.evaluation("spsa", "3e6")
+    assert [job.settings["setting"] for job in runs] == [vars(best)] * 2
+    assert [seed for job in runs for seed in job.settings["seeds"]] == list(plan.SEEDS)
+    labels = {job.label for job in plan.jobs()}
+    assert {job.label for job in [*low.jobs, *high.jobs, *runs]} <= labels
+
+
+def test_every_budget_has_one_level_and_one_stage():
+    assert [plan.level_of(budget) for budget in plan.BUDGETS] == ["1e5", "1e5", "1e6", "1e6", "1e7", "1e7", "1e8"] + [
+        "4e5 circuits"
+    ]
+    assert sorted(budget for stage in plan.STAGES.values() for budget in stage) == sorted(plan.BUDGETS)
+
+
+def test_seeds_of_trials_are_not_those_of_the_evaluation():
+    assert len(plan.SEEDS) == 28 and not set(plan.SEEDS) & set(plan.TUNING_SEEDS)
+
+
+def test_test_windows_stay_closed_while_a_run_is_missing(empty):
+    with pytest.raises(ValueError, match="stage A must be complete before its test windows are opened"):
+        opened.opening("A")
+    with pytest.raises(ValueError, match="stage must be"):
+        opened.opening("C")
