@@ -3,11 +3,13 @@
 A method is a subclass of `GradientEstimator` that answers two questions:
 ``estimate(executor, angles, weights)``: dL/dangles, (batch, time, P), from circuits run by ``executor``;
 ``circuits(program, time_steps)``: how many of them, at most, it runs for one sample.
+One that changes while training goes on hears of it in ``progress(fraction)``.
 """
 
 from .autograd import Autograd
 from .base import GradientEstimator
 from .dead_angles import live_angles
+from .decaying_spsa import DecayingSPSA
 from .directional_shift import DirectionalShift
 from .finite_difference import FiniteDifference
 from .parameter_shift import ParameterShift, RandomCoordinate
@@ -16,6 +18,7 @@ from .weight_spsa import WeightSPSA
 
 __all__ = [
     "Autograd",
+    "DecayingSPSA",
     "DirectionalShift",
     "FiniteDifference",
     "GradientEstimator",

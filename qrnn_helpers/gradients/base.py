@@ -32,6 +32,13 @@ class GradientEstimator(ABC):
     def circuits(self, program: StepProgram, time_steps: int) -> int:
         """Circuits that one sample's gradient takes, at most."""
 
+    def progress(self, fraction: float) -> bool:
+        """Told before every update of a training: the spent fraction of its budget, 0 to 1.
+
+        Answers whether an update takes another number of circuits from now on.
+        """
+        return False
+
     def __repr__(self) -> str:
         options = [f"{name}={value}" for name, value in vars(self).items() if isinstance(value, int | float)]
         return f"{type(self).__name__}({', '.join(options)})"

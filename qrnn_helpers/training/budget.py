@@ -94,6 +94,10 @@ class Spending:
         return self.budget.fraction(self.steps, *self.spent)
 
     def allows_another(self) -> bool:
+        """Whether another step may be begun; the estimators learn how far training is."""
+        fraction = self.fraction()
+        if any([layer.gradient.progress(fraction) for layer in self.layers]):
+            self.each = [0, 0]  # not known any more: each layer says before it runs what it takes
         return self._allows(self.each, 0)
 
     @property

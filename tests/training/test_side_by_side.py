@@ -16,7 +16,7 @@ from qrnn_helpers import (
     fit,
     rotation_step,
 )
-from qrnn_helpers.gradients import WeightSPSA
+from qrnn_helpers.gradients import DecayingSPSA, WeightSPSA
 from qrnn_helpers.models import StackedQRNN
 from qrnn_helpers.training import fit_side_by_side
 
@@ -33,6 +33,7 @@ GRADIENTS = {
     "coordinates": lambda seed: RandomCoordinate(3, seed),
     "shift": lambda seed: ParameterShift(prune=True),
     "weights": lambda seed: WeightSPSA(0.05 + 0.01 * seed, 2, seed),
+    "decaying": lambda seed: DecayingSPSA(0.1, 5, 1, seed),
 }
 
 
