@@ -241,6 +241,6 @@ def picked(weights: Tensor, uniform: Tensor) -> Tensor:
     """The outcome (N,) that uniform numbers (N,) in [0, 1) pick from probabilities (R, N)."""
     lowest = FLOOR * torch.finfo(weights.dtype).eps
     edges = weights.double().masked_fill(weights < lowest, 0).cumsum(0)
-    # Below the last edge after rounding, too: nothing else keeps an outcome of probability 0 from coming last.
-    place = uniform * (edges[-1] * (1 - 2**-52))
-    return (edges[:-1] <= place).sum(0)
+    # A double below 1 times the last edge is below that edge after rounding, too: an outcome of probability 0 that
+    # comes last is not picked.
+    return (edges[:-1] <= uniform * edges[-1]).sum(0)

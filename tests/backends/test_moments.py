@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from problems import by_hand, interleaved
 from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from reference import random_angles, registers, step_circuits
 
 from qrnn_helpers import SPSA, CostLedger, ExactBackend, MomentBackend, ShotBackend
@@ -167,16 +168,18 @@ def test_no_number_picks_what_cannot_be(weights, dtype):
 def test_a_readout_that_always_copies_the_memory_repeats_itself(dtype):
     """The first outcome decides all others, which are certain but for rounding."""
     step = QuantumCircuit(*registers(1, 1, True))
-    step.cx(1, 0)
-    for angle in (0.7, 1.1, -1.8):  # the identity, with rounding
-        step.rx(angle, 1)
+    step.ry(Parameter("a"), 0)
+    step.cx(0, 1)
+    for angle in (0.7, 1.1, -1.8):  # nothing, but for rounding
+        step.ry(angle, 0)
     program, time_steps = StepProgram(step), 300
-    gates = torch.zeros(2000, time_steps, 0, dtype=torch.float64)
+    gates = torch.zeros(2000, time_steps, 1, dtype=torch.float64)
+    gates[:, 0] = 1.2
     for _, outcomes in (
         compiled(program).shot(gates, uniform(2000, time_steps), dtype),
         mean_and_shot(kraus_operators(program, gates, dtype), uniform(2000, time_steps)),
     ):
-        assert (outcomes == outcomes[:, :1]).all()
+        assert (outcomes == outcomes[:, :1]).all() and 500 < outcomes[:, 0].sum() < 800  # 2000 sin(0.6)**2 = 638
 
 
 def test_single_precision_does_not_drift():
