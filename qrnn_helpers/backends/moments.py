@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_bytes
+from ..checks import check_bytes, check_instance
 from ..simulation import HeisenbergPicture, StepProgram, as_range, drawn, ground, kraus_operators, mean_and_shot
-from .base import Variants, check_no_state
+from .base import Answer, Variants, check_no_state
 from .exact import check_memory, overrides, pauli_steps, replaced_moments
 from .shots import ShotBackend
 
@@ -26,12 +26,31 @@ class MomentBackend(ShotBackend):
       of N shots, and their covariance Cov[v_t, v_u] / N, at all steps together.  The shape is that of one shot:
       cumulants of order k > 2 are N**(k/2 - 1) times those of N shots, and fade as an estimator adds circuits up.
 
-    Forward passes still draw true shots, and the ledger counts the same circuits and shots: they are what a device
-    would run.
+    Forward passes draw true shots, unless ``true_forward`` is False: then frequencies follow one drawn shot, as values
+    do, and some may be negative.  The ledger counts the same circuits and shots: they are what a device would run.
     """
 
+    def __init__(
+        self,
+        shots: int,
+        seed: int | torch.Generator | None = None,
+        dtype: torch.dtype = torch.complex128,
+        true_forward: bool = True,
+    ):
+        super().__init__(shots, seed, dtype)
+        self.true_forward = check_instance("true_forward", true_forward, bool, "True or False")
+
     def __repr__(self) -> str:
-        return f"MomentBackend(shots={self.shots}, dtype={self.dtype})"
+        forward = "" if self.true_forward else ", true_forward=False"
+        return f"MomentBackend(shots={self.shots}, dtype={self.dtype}{forward})"
+
+    def run(self, program: StepProgram, gate_angles: Tensor, state: Tensor | None = None) -> Answer:
+        if self.true_forward:
+            return super().run(program, gate_angles, state)
+        check_no_state(self, state)
+        mean, outcomes = self._mean_and_shot(program, gate_angles)
+        shot = torch.nn.functional.one_hot(outcomes, mean.shape[-1])
+        return (mean + (shot - mean) / self.shots**0.5).to(gate_angles.dtype), None
 
     def values(self, program: StepProgram, gate_angles: Tensor, weights: Tensor, state: Tensor | None = None) -> Tensor:
         if overrides(self, MomentBackend, "run"):

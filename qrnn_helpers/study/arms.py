@@ -109,7 +109,9 @@ def network(problem: Problem, setting: Setting, seed: int) -> QRNN:
     weights, _ = _paired_seeds(seed)
     shots, directions = _own_seeds(setting.arm, seed)
     exact = setting.arm in YARDSTICKS
-    backend: Backend = ExactBackend(torch.complex64) if exact else MomentBackend(setting.shots, shots, torch.complex64)
+    backend: Backend = (
+        ExactBackend(torch.complex64) if exact else MomentBackend(setting.shots, shots, torch.complex64, False)
+    )
     step = step_circuit(problem, setting.arm)
     gradient = estimator(setting, directions)
     inputs = task_of(problem, seed).train[0].shape[2]

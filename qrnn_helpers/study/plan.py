@@ -96,7 +96,7 @@ STAGES = {
 TOGETHER = {"3e7": 7, "1e8": 7}
 """Runs of one job, where they take long; 14 elsewhere."""
 
-MICROSECONDS = {"shift": 5.0, "spsa": 30.0, "causal": 60.0, "weights": 30.0, "coordinates": 25.0}
+MICROSECONDS = {"shift": 5.0, "spsa": 30.0, "causal": 30.0, "weights": 30.0, "coordinates": 25.0}
 """Of a circuit, and those of an update beside its circuits: for `plan` alone."""
 
 UPDATE_MICROSECONDS = 15_000.0

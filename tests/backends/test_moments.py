@@ -103,9 +103,10 @@ def test_every_history_is_as_frequent_as_it_should_be(draw):
     assert (np.abs(found - exact) < 5 * np.sqrt(exact * (1 - exact) / COPIES) + 1e-12).all()
 
 
+@pytest.mark.parametrize("forward", [False, True], ids=["values", "a forward pass"])
 @pytest.mark.parametrize("copies", [COPIES, 100], ids=["many circuits", "few circuits at a time"])
 @pytest.mark.parametrize("shots", [1, 50])
-def test_values_have_the_mean_and_the_covariance_of_shots(shots, copies):
+def test_values_have_the_mean_and_the_covariance_of_shots(shots, copies, forward):
     """Within 5 standard errors; at one shot they are that shot."""
     program, gates, weights = case()
     histories, exact = chances()
@@ -114,8 +115,14 @@ def test_values_have_the_mean_and_the_covariance_of_shots(shots, copies):
     off = values - mean[:, None]
     covariance = np.einsum("kh,kht,khu->ktu", exact, off, off)
     fourth = np.einsum("kh,kht,khu->ktu", exact, off**2, off**2)
-    backend = MomentBackend(shots, seed=3)
-    ask = lambda: backend.values(program, gates.repeat(copies, 1, 1), weights.repeat(copies, 1, 1))  # noqa: E731
+    backend = MomentBackend(shots, seed=3, true_forward=not forward)
+    circuits, weighted = gates.repeat(copies, 1, 1), weights.repeat(copies, 1, 1)
+
+    def ask() -> torch.Tensor:
+        if not forward:
+            return backend.values(program, circuits, weighted)
+        return (backend.run(program, circuits)[0] * weighted).sum(-1)
+
     found = torch.cat([ask() for _ in range(COPIES // copies)]).unflatten(0, (COPIES, KINDS)).numpy() - mean
     spread = np.sqrt(np.einsum("ktt->kt", covariance) / shots / COPIES)
     assert (np.abs(found.mean(0)) < 5 * spread).all()
@@ -203,3 +210,10 @@ def test_a_run_of_ones_own_is_not_passed_by(batch):
     gates = program.gate_angles(random_angles(program.step, batch, 2, seed=1))
     found = Fixed(5, seed=1).values(program, gates, torch.ones(batch, 2, 2, dtype=torch.float64))
     assert (found == 0.5).all()
+
+
+def test_a_forward_pass_by_one_shot_is_asked_for_by_name():
+    with pytest.raises(TypeError, match="true_forward must be True or False"):
+        MomentBackend(4, true_forward=0)
+    assert "true_forward=False" in repr(MomentBackend(4, true_forward=False))
+    assert "forward" not in repr(MomentBackend(4))
