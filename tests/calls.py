@@ -592,8 +592,8 @@ TABLE = {
     ),
     "SPSA": Call(
         with_gradient(q.SPSA),
-        lambda _: {"c": 0.1, "directions": 1, "seed": 1, "causal": False},
-        {"c": real(0, exclusive=True), "directions": integer(1), "seed": SEED, "causal": BOOL},
+        lambda _: {"c": 0.1, "directions": 1, "seed": 1, "causal": False, "orthogonal": False},
+        {"c": real(0, exclusive=True), "directions": integer(1), "seed": SEED, "causal": BOOL, "orthogonal": BOOL},
         a_gradient,
     ),
     "QuantumRecurrentLayer": Call(

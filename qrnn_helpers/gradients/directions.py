@@ -12,7 +12,7 @@ from ..checks import check_bytes, check_instance, check_integer, shown, torch_ge
 from ..simulation import StepProgram, Streams, drawn
 from .base import GradientEstimator
 
-__all__ = ["RandomDirections"]
+__all__ = ["RandomDirections", "hadamard_rows"]
 
 
 class RandomDirections(GradientEstimator):
@@ -44,3 +44,14 @@ class RandomDirections(GradientEstimator):
             return (plus - minus)[..., None, None]
         plus, minus = executor.values(gate_angles, weights).chunk(2)
         return (plus - minus).flip(-1).cumsum(-1).flip(-1)[..., None]
+
+
+def hadamard_rows(rows: torch.Tensor, length: int) -> torch.Tensor:
+    """The first ``length`` entries +-1 of some rows (...) of Sylvester's Hadamard matrix, (..., length).
+
+    Entry (i, j) is -1 to the number of bits that i and j share.
+    """
+    bits = rows[..., None] & torch.arange(length, dtype=torch.int64, device=rows.device)
+    for half in (16, 8, 4, 2, 1):  # their parity
+        bits = bits ^ (bits >> half)
+    return 1 - 2 * (bits & 1)

@@ -30,6 +30,7 @@ BACKENDS = {
 GRADIENTS = {
     "spsa": lambda seed: SPSA(0.1 + 0.02 * seed, 2, seed),
     "causal": lambda seed: SPSA(0.2, 2, seed, causal=True),
+    "orthogonal": lambda seed: SPSA(0.1 + 0.02 * seed, 5, seed, orthogonal=True),
     "coordinates": lambda seed: RandomCoordinate(3, seed),
     "shift": lambda seed: ParameterShift(prune=True),
     "weights": lambda seed: WeightSPSA(0.05 + 0.01 * seed, 2, seed),
