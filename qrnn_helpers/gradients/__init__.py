@@ -12,6 +12,7 @@ from .dead_angles import live_angles
 from .decaying_spsa import DecayingSPSA
 from .directional_shift import DirectionalShift
 from .finite_difference import FiniteDifference
+from .guided_spsa import GuidedSPSA
 from .parameter_shift import ParameterShift, RandomCoordinate
 from .spsa import SPSA
 from .weight_spsa import WeightSPSA
@@ -22,6 +23,7 @@ __all__ = [
     "DirectionalShift",
     "FiniteDifference",
     "GradientEstimator",
+    "GuidedSPSA",
     "ParameterShift",
     "RandomCoordinate",
     "SPSA",
