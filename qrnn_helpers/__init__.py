@@ -1,6 +1,15 @@
 """Hybrid quantum recurrent networks: exact simulation, gradient estimators, training and data."""
 
-from .backends import Backend, CostLedger, ExactBackend, MomentBackend, SamplerBackend, SamplerError, ShotBackend
+from .backends import (
+    Backend,
+    CostLedger,
+    ExactBackend,
+    MomentBackend,
+    SamplerBackend,
+    SamplerError,
+    ShotBackend,
+    machines,
+)
 from .baselines import Baseline, compare, standard_baselines, tune
 from .circuits import exchange_step, reuploading_step, rotation_step, two_way_step, unroll, without_entanglers
 from .dynamics import (
@@ -96,6 +105,7 @@ __all__ = [
     "lorenz_observer",
     "lorenz_series",
     "lyapunov_exponents",
+    "machines",
     "nrmse",
     "nrmse_by_lead",
     "observer",

@@ -686,6 +686,7 @@ TABLE = {
     ),
     "CostLedger.scope": Call(scope, lambda _: {"name": "validation"}, {"name": TEXT}, finite),
     "CostLedger": Call(lambda: repr(q.CostLedger().total()), lambda _: {}, {}),
+    "machines": Call(q.machines, lambda _: {}, {}),
     "Budget": Call(
         lambda **given: q.Budget(**given),
         lambda _: {"steps": 1, "circuits": None, "shots": None},

@@ -6,6 +6,7 @@ from .exact import ExactBackend
 from .executor import Executor
 from .jobs import SamplerError
 from .moments import MomentBackend
+from .price_lists import charge, machines
 from .sampler import SamplerBackend
 from .shots import ShotBackend
 
@@ -18,4 +19,6 @@ __all__ = [
     "SamplerBackend",
     "SamplerError",
     "ShotBackend",
+    "charge",
+    "machines",
 ]
