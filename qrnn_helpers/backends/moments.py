@@ -64,7 +64,7 @@ class MomentBackend(ShotBackend):
     def _mean_and_shot(self, program: StepProgram, gate_angles: Tensor) -> tuple[Tensor, Tensor]:
         """Probabilities (batch, time, R), and the outcomes (batch, time) of one shot of each circuit."""
         batch, time_steps, _ = gate_angles.shape
-        pauli = pauli_steps(program, gate_angles)
+        pauli = pauli_steps(program, gate_angles, moments=2)
         what = f"shape ({batch}, {time_steps}, ...), for the outcomes of one shot of each"
         kept = 8 * batch * time_steps * (2**program.readout + 4)
         if pauli is not None:
@@ -88,7 +88,7 @@ class MomentBackend(ShotBackend):
 
     def _sum_moments(self, program: StepProgram, gate_angles: Tensor, weights: Tensor) -> tuple[Tensor, Tensor | None]:
         """E[X] and E[X^2], (batch,), of the sum of a shot's values at all steps."""
-        pauli = pauli_steps(program, gate_angles, weights)
+        pauli = pauli_steps(program, gate_angles, weights, moments=2)
         if pauli is not None:
             check_memory(program, gate_angles, self.dtype, pauli, operators=2)
             return pauli.moments(program.reduced(gate_angles), weights, self.dtype, second=True)

@@ -151,36 +151,53 @@ def update_circuits(problem: Problem, setting: Setting) -> int:
 def train(problem: dict, setting: dict, budget: dict, seeds: list[int], keep: bool) -> dict:
     """Runs of one setting, one for each seed, side by side: their scores on validation windows by exact
     probabilities, what each spent, and, to ``keep``, losses and weights."""
-    return train_stack(Problem(**problem), Setting(**setting), Budget(**budget), seeds, keep)
+    runs = [(Setting(**setting), seed) for seed in seeds]
+    stack, losses = begun(Problem(**problem), Budget(**budget), runs)
+    result = _scores(Problem(**problem), stack, losses, runs)
+    if keep:
+        result["losses"] = {str(update): rounded(losses[update]) for update in kept_updates(len(losses))}
+        result["weights"] = [weights_of(model) for model in stack.models()]
+    return result
 
 
 def tune(problem: dict, settings: list[dict], budget: dict, seeds: list[int]) -> dict:
-    """Trials of several settings: for each what `train` says, without weights."""
-    return {"trials": [train(problem, setting, budget, seeds, False) for setting in settings]}
+    """Trials of settings that differ in rate and c alone, all side by side: for each what `train` says of scores."""
+    runs = [(Setting(**setting), seed) for setting in settings for seed in seeds]
+    stack, losses = begun(Problem(**problem), Budget(**budget), runs)
+    result = _scores(Problem(**problem), stack, losses, runs)
+    scores = [result["validation"][k : k + len(seeds)] for k in range(0, len(runs), len(seeds))]
+    return {"trials": [result | {"validation": of_setting} for of_setting in scores]}
 
 
-def train_stack(problem: Problem, setting: Setting, budget: Budget, seeds: list[int], keep: bool) -> dict:
-    stack = StackedQRNN([network(problem, setting, seed) for seed in seeds])
+def begun(
+    problem: Problem, budget: Budget, runs: list[tuple[Setting, int]], stop: int | None = None
+) -> tuple[StackedQRNN, np.ndarray]:
+    """Runs, (setting, seed) each, trained to the end or only for the first updates, and their losses (updates, runs).
+
+    Their settings may differ in rate and c."""
+    stack = StackedQRNN([network(problem, *run) for run in runs])
+    beta = runs[0][0].beta
     losses = fit_side_by_side(
         stack,
-        [task_of(problem, seed).train for seed in seeds],
-        rates=[setting.rate] * len(seeds),
-        batch_size=setting.batch,
+        [task_of(problem, seed).train for _, seed in runs],
+        rates=[setting.rate for setting, _ in runs],
+        batch_size=runs[0][0].batch,
         budget=budget,
         washout=problem.washout,
-        seeds=[_paired_seeds(seed)[1] for seed in seeds],
-        optimizer=partial(torch.optim.Adam, betas=(setting.beta, 0.999)),
+        seeds=[_paired_seeds(seed)[1] for _, seed in runs],
+        optimizer=partial(torch.optim.Adam, betas=(beta, 0.999)),
+        stop=stop,
     )
-    models = stack.models()
-    spent = {"updates": len(losses), "circuits": stack.layer.cost.circuits / len(seeds)}
-    spent["shots"] = spent["circuits"] * setting.shots
-    scores = [error(model, task_of(problem, seed).validation) for model, seed in zip(models, seeds, strict=True)]
-    result = {"validation": rounded(scores), **spent}
-    if keep:
-        kept = kept_updates(len(losses))
-        result["losses"] = {str(update): rounded(losses[update]) for update in kept}
-        result["weights"] = [weights_of(model) for model in models]
-    return result
+    return stack, losses
+
+
+def _scores(problem: Problem, stack: StackedQRNN, losses: np.ndarray, runs: list[tuple[Setting, int]]) -> dict:
+    """Validation errors, and what each run has spent."""
+    pairs = zip(stack.models(), runs, strict=True)
+    errors = [error(model, task_of(problem, seed).validation) for model, (_, seed) in pairs]
+    circuits = stack.layer.cost.circuits / len(runs)
+    shots = circuits * runs[0][0].shots
+    return {"validation": rounded(errors), "updates": len(losses), "circuits": circuits, "shots": shots}
 
 
 def kept_updates(count: int) -> list[int]:

@@ -200,7 +200,7 @@ def _named(stage: str, arm: str, level: str, part: str) -> str:
 def _trial_job(settings: Sequence[Setting], level: str, part: str, problem: Problem) -> Job:
     budget = LEVELS[level].budget
     name = _named("tune", settings[0].arm, level, part)
-    seconds = sum(_seconds(setting, budget, problem, len(TUNING_SEEDS)) for setting in settings)
+    seconds = _seconds(settings[0], budget, problem, len(settings) * len(TUNING_SEEDS))
     own = {"settings": [asdict(setting) for setting in settings], "seeds": list(TUNING_SEEDS)}
     runs = len(settings) * len(TUNING_SEEDS)
     work = as_settings(problem, budget) | own
@@ -225,23 +225,25 @@ class Tuning:
         """Trials that depend on no other trial of the level; none before the level below is done."""
         below = LEVELS[self.level].below
         if below is None:
-            settings = trials(self.arm, self.level, self.problem)
-            size = 3
-        else:
-            lower = Tuning(self.arm, below, self.problem)
-            if not lower.done:
-                return []
-            settings = tuple(setting for _, setting in lower.table()[:CARRIED])
-            size = 1
-        groups = [settings[k : k + size] for k in range(0, len(settings), size)]
-        return [_trial_job(group, self.level, f"{k:02}", self.problem) for k, group in enumerate(groups)]
+            return self._grouped(trials(self.arm, self.level, self.problem), "")
+        lower = Tuning(self.arm, below, self.problem)
+        best = [setting for _, setting in lower.table()[:CARRIED]] if lower.done else []
+        return self._grouped(best, "")
+
+    def _grouped(self, settings: Sequence[Setting], name: str) -> list[Job]:
+        """Jobs of settings that differ in rate and c alone."""
+        alike: dict[Setting, list[Setting]] = {}
+        for setting in settings:
+            alike.setdefault(replace(setting, rate=0.0, c=0.0), []).append(setting)
+        groups = enumerate(alike.values())
+        return [_trial_job(group, self.level, f"{name}{k:02}", self.problem) for k, group in groups]
 
     def second(self) -> list[Job]:
         """Trials beyond the edges that the best of the first stands at."""
         if LEVELS[self.level].below is not None or not self._stored(self.first()):
             return []
         beyond = moved(self._scores(self.first())[0][1], self.level)
-        return [_trial_job(beyond, self.level, "moved", self.problem)] if beyond else []
+        return self._grouped(beyond, "moved")
 
     @property
     def jobs(self) -> list[Job]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ def fit_side_by_side(
     seeds: Sequence[int | torch.Generator],
     optimizer: OptimizerMaker = torch.optim.Adam,
     schedule: Schedule | None = cosine,
+    stop: int | None = None,
 ) -> np.ndarray:
     """Train every run of a stack as `fit` would train it alone; returns the losses, (updates, runs).
 
@@ -41,6 +43,8 @@ def fit_side_by_side(
     ``train`` is one pair (x, y) or dataset, or a list of pairs, one for each run and of one shape.  ``budget`` is that
     of each run; ``stack.layer.cost`` counts the circuits of all.  ``stack.models()`` are trained.
 
+    After ``stop`` updates it ends early, the schedule being that of the whole budget.
+
     ``optimizer(parameters, lr=1.0)`` must act number by number, with steps proportional to its rate: Adam, SGD.
     """
     check_instance("stack", stack, StackedQRNN, "a StackedQRNN")
@@ -48,6 +52,7 @@ def fit_side_by_side(
     pairs = _pairs(train, runs)
     x = pairs[0][0]
     check_instance("budget", budget, Budget, "a Budget")
+    stop = None if stop is None else check_integer("stop", stop, minimum=1)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
     each_rate = [check_real("rates", rate, minimum=0.0) for rate in _as_many("rates", rates, runs)]
@@ -66,7 +71,7 @@ def fit_side_by_side(
 
     spending = Spending(stack, _of_all(budget, runs), None)
     chosen = _with_rates(optimizer(stack.parameters(), lr=1.0), each_rate)
-    for _ in updates(chosen, batches, loss, spending, schedule):
+    for _ in updates(chosen, islice(batches, stop), loss, spending, schedule):
         pass
     return np.array(losses)
 
