@@ -132,7 +132,7 @@ def test_a_level_leads_to_the_next_and_to_the_evaluation(empty):
     assert low.chosen == best
     carried = [setting for job in high.first() for setting in job.settings["settings"]]
     assert carried[0] == vars(best) and high.second() == []
-    ordered = sorted(trials("spsa", "1e6", MAIN), key=score)
+    ordered = sorted([*trials("spsa", "1e6", MAIN), *moved(best, "1e6")], key=score)
     assert {Setting(**setting) for setting in carried} == set(ordered[: plan.CARRIED])
     runs = plan.evaluation("spsa", "3e6")
     assert [job.settings["setting"] for job in runs] == [vars(best)] * 2
