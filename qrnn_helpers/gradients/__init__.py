@@ -13,6 +13,7 @@ from .decaying_spsa import DecayingSPSA
 from .directional_shift import DirectionalShift
 from .finite_difference import FiniteDifference
 from .guided_spsa import GuidedSPSA
+from .important_coordinate import ImportantCoordinate
 from .parameter_shift import ParameterShift, RandomCoordinate
 from .spsa import SPSA
 from .weight_spsa import WeightSPSA
@@ -24,6 +25,7 @@ __all__ = [
     "FiniteDifference",
     "GradientEstimator",
     "GuidedSPSA",
+    "ImportantCoordinate",
     "ParameterShift",
     "RandomCoordinate",
     "SPSA",

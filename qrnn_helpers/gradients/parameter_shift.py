@@ -97,24 +97,42 @@ class RandomCoordinate(GradientEstimator):
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         program = executor.program
         gate_angles = program.gate_angles(angles)
-        batch, time_steps, gates = gate_angles.shape
+        time_steps, gates = gate_angles.shape[1:]
         if not gates:
             return torch.zeros_like(angles)
         check_variants("coordinates", gate_angles, self.circuits(program, time_steps), time_steps)
-        drawn = self._draw(batch, time_steps * gates).to(angles.device)
-        terms = _terms(program, angles)
+        places, factors = self._places(executor, gate_angles)
+        slopes = self._slopes(executor, gate_angles, weights, places)
+        gradient = torch.zeros_like(gate_angles).flatten(1).scatter_add(1, places, factors * slopes)
+        return program.vjp(angles, self._complete(executor, gradient.view_as(gate_angles)))
+
+    def _places(self, executor: Executor, gate_angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Numbers of the drawn gate angles, and what their slopes are multiplied by, (batch, coordinates) each."""
+        total = gate_angles[0].numel()
+        places = self._draw(len(gate_angles), total).to(gate_angles.device)
+        return places, torch.full_like(places, total, dtype=gate_angles.dtype) / self.coordinates
+
+    def _slopes(
+        self, executor: Executor, gate_angles: torch.Tensor, weights: torch.Tensor, places: torch.Tensor
+    ) -> torch.Tensor:
+        """The slopes (batch, coordinates) at these places by the shift rule."""
+        gates = gate_angles.shape[2]
+        terms = _terms(executor.program, gate_angles)
         # One circuit for each term of each drawn gate: which sample, which draw, which term.
-        sample, draw, term = (drawn[..., None] % gates == terms.gate).nonzero(as_tuple=True)
-        place = drawn[sample, draw]
+        sample, draw, term = (places[..., None] % gates == terms.gate).nonzero(as_tuple=True)
+        place = places[sample, draw]
         shifted = gate_angles[sample]
         shifted.flatten(1)[indices_of(place), place] += terms.shift[term]
         weights = weights[sample]
         if self.causal:
-            weights = weights * (indices_of(angles[0]) >= (place // gates)[:, None])[..., None]
+            weights = weights * (indices_of(gate_angles[0]) >= (place // gates)[:, None])[..., None]
         values = executor.of_samples(sample).sums(shifted, weights)
-        gradient = torch.zeros_like(gate_angles)
-        gradient.flatten(1).index_put_((sample, place), terms.coefficient[term] * values, accumulate=True)
-        return program.vjp(angles, gradient * (time_steps * gates / self.coordinates))
+        slopes = torch.zeros_like(places, dtype=gate_angles.dtype)
+        return slopes.index_put_((sample, draw), terms.coefficient[term] * values, accumulate=True)
+
+    def _complete(self, executor: Executor, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient (batch, time, G) from that along the gate angles which can be drawn: here all."""
+        return gradient
 
     def _draw(self, batch: int, total: int) -> torch.Tensor:
         """Numbers of the drawn gate angles (batch, coordinates), none twice in a row."""

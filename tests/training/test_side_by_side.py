@@ -16,7 +16,7 @@ from qrnn_helpers import (
     fit,
     rotation_step,
 )
-from qrnn_helpers.gradients import DecayingSPSA, GuidedSPSA, WeightSPSA
+from qrnn_helpers.gradients import DecayingSPSA, GuidedSPSA, ImportantCoordinate, WeightSPSA
 from qrnn_helpers.models import StackedQRNN
 from qrnn_helpers.training import fit_side_by_side
 
@@ -35,6 +35,7 @@ GRADIENTS = {
     "shift": lambda seed: ParameterShift(prune=True),
     "weights": lambda seed: WeightSPSA(0.05 + 0.01 * seed, 2, seed),
     "decaying": lambda seed: DecayingSPSA(0.1, 5, 1, seed),
+    "important": lambda seed: ImportantCoordinate(3, seed),
     "guided": lambda seed: GuidedSPSA(0.1 + 0.02 * seed, 0.4, (2, 4), seed),
 }
 
