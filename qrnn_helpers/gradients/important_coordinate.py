@@ -26,9 +26,8 @@ class ImportantCoordinate(RandomCoordinate):
 
     is least for p_i proportional to (S_i / n_i)**.5.  S_i is estimated from a run's own earlier draws, pooled over
     samples, with a memory of about 100 updates, and drawn towards the mean over all angles by one draw's weight, so
-    that no angle is given up.  Few shots level S: there the gain is that of the live angles alone.  The first estimate
-    takes all S as equal.  What has been learnt is no part of a
-    ``state_dict``.
+    that no angle is given up.  Few shots level S: there the gain is that of the live angles alone.  The first
+    estimate takes all S as equal.  What has been learnt is no part of a ``state_dict``.
 
     ``causal`` and ``seed`` as there.
     """
