@@ -63,8 +63,8 @@ WINDOWS = {4: (256, 256), 6: (96, 128), 8: (48, 64)}
 
 DEEP = (*(Problem(n, n) for n in (1, 2, 3, 4, 5)), *(Problem(steps=t) for t in (1, 2, 4, 16, 32)), Problem(5, 5, 32))
 
-SECONDS = {4: 90, 6: 200, 8: 400}
-"""Of a checkpoint's job by qubits, roughly, for planning; `DEEP` and injections take about 60."""
+SECONDS = {4: 45, 6: 120, 8: 220}
+"""Of a checkpoint's job by qubits, roughly, for planning; `DEEP` and injections take about 20."""
 
 KINDS = ("none", "isotropic", "along", "against")
 
@@ -293,12 +293,12 @@ def jobs() -> Iterator[Job]:
         )
     for problem in DEEP:
         given = {"problem": asdict(problem), "starts": 32, "windows": 4}
-        yield Job(FOLDER, f"statistics-{cell(problem)}", statistics, given, cost_seconds=60)
+        yield Job(FOLDER, f"statistics-{cell(problem)}", statistics, given, cost_seconds=20)
     for name, kind, seed in product(OPTIMIZERS, KINDS, range(8)):
         for rate in OPTIMIZERS[name]:
             given = {"optimizer": name, "kind": kind, "rate": rate, "seed": seed, "ratio": 30.0}
             label = f"injection-{name}-{kind}-rate{rate:g}-seed{seed}"
-            yield Job(FOLDER, label, injection, given | {"updates": 400, "refresh": 100}, cost_seconds=60)
+            yield Job(FOLDER, label, injection, given | {"updates": 400, "refresh": 100}, cost_seconds=20)
 
 
 def summary(job: Job) -> dict[str, float]:
