@@ -57,7 +57,7 @@ from .tasks import (
     valid_prediction_time,
     vpt_summary,
 )
-from .training import Budget, SPSAOptimizer, fit
+from .training import Budget, CostEstimate, SPSAOptimizer, estimate, fit
 
 __version__ = "0.1.0"
 
@@ -66,6 +66,7 @@ __all__ = [
     "Backend",
     "Baseline",
     "Budget",
+    "CostEstimate",
     "CostLedger",
     "DirectionalShift",
     "ExactBackend",
@@ -91,6 +92,7 @@ __all__ = [
     "climate",
     "closed_loop",
     "compare",
+    "estimate",
     "exchange_step",
     "fit",
     "kaplan_yorke",

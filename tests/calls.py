@@ -453,6 +453,17 @@ class Call(NamedTuple):
     right: Callable[[dict, object], None] = anything
 
 
+def has_a_layer(value) -> bool:
+    return isinstance(value, nn.Module) and any(isinstance(m, q.QuantumRecurrentLayer) for m in value.modules())
+
+
+def foreseen(given, answer) -> None:
+    layers = [m for m in given["model"].modules() if isinstance(m, q.QuantumRecurrentLayer)]
+    size = int(given["batch_size"]), int(given["time_steps"])
+    assert answer.circuits == int(given["updates"]) * sum(layer.update_circuits(*size) for layer in layers)
+    assert answer.jobs >= int(given["updates"])
+
+
 def is_extra_state(value) -> bool:
     dense = isinstance(value, torch.Tensor) and value.layout == torch.strided and not value.is_meta
     return dense and (not value.numel() or torch.equal(value, layer_of(gradient=q.SPSA(seed=2)).get_extra_state()))
@@ -831,6 +842,27 @@ TABLE = {
         lambda folder: {"path": saved_state(folder)},
         {"path": PATH},
         lambda given, back: same_state(back, STATE_OF_TRAINING),
+    ),
+    "estimate": Call(
+        q.estimate,
+        lambda _: {
+            "model": layer_of(backend=q.ShotBackend(4, seed=1)), "updates": 3, "batch_size": 2, "time_steps": 2,
+            "machine": "ibm_fez",
+        },
+        {
+            "model": Kind("model", has_a_layer), "updates": integer(1, 2**63 - 1), "batch_size": integer(1),
+            "time_steps": integer(1), "machine": one_of("text", *q.machines().index),
+        },
+        foreseen,
+    ),
+    "CostEstimate": Call(
+        lambda **given: q.CostEstimate(**given),
+        lambda _: {
+            "machine": "a", "currency": "USD", "circuits": 1, "shots": 2, "jobs": 3, "exact": True, "depth": 4,
+            "two_qubit_gates": 5, "seconds": 1.0, "seconds_range": (1.0, 2.0), "money": 1.0, "money_range": (1.0, 2.0),
+        },
+        {},
+        unchanged,
     ),
     "SPSAOptimizer": Call(
         one_spsa_step,

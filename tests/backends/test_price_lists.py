@@ -1,5 +1,7 @@
 """Prices by hand."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,25 @@ def test_unknown_machine_names_the_known_ones():
 
 def test_every_price_names_its_source():
     assert machines().source.str.len().min() > 10
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"circuits": -1}, "circuits must be at least 0; got -1"),
+        ({"shots": [1, -2]}, "shots must be at least 0; got -2"),
+        ({"jobs": -3}, "jobs must be at least 0; got -3"),
+        ({"gates": (1, -1, 0)}, "gates must be at least 0; got -1"),
+        ({"gates": (1, 2)}, r"gates must be three numbers .*; got shape \(2,\)"),
+        ({"length": -1e-6}, "length must be at least 0"),
+        ({"repetition_delay": -1.0}, "repetition_delay must be at least 0"),
+    ],
+)
+def test_wrong_numbers_are_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        charge("ibm_fez", **{"circuits": 1, "shots": 1, **options})
+
+
+def test_a_delay_of_one_s_own_and_unknown_ones():
+    assert charge("ibm_fez", 1, 10, jobs=0, length=1e-6, repetition_delay=2e-6)["seconds"] == pytest.approx(3e-5)
+    assert np.isnan(charge("ibm_fez", 1, 10, length=math.nan)["seconds"])
