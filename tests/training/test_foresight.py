@@ -30,7 +30,7 @@ from qrnn_helpers import (
     machines,
     rotation_step,
 )
-from qrnn_helpers.backends import charge
+from qrnn_helpers.backends import charge, executor
 from qrnn_helpers.gradients import DecayingSPSA, GuidedSPSA, WeightSPSA
 from qrnn_helpers.training.circuit_time import NATIVE, count_gates, path_length
 
@@ -85,6 +85,14 @@ def test_the_ledger_holds_what_was_foreseen(backend, gradient):
     assert found.exact and "at most" not in str(found)
     assert (found.circuits, found.shots, found.jobs) == (ledger.circuits, ledger.shots, ledger.jobs)
     assert (found.depth, found.two_qubit_gates) == (ledger.depth, ledger.two_qubit_gates)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_runs_that_a_simulator_splits_are_foreseen(gradient, monkeypatch):
+    monkeypatch.setattr(executor, "CHUNK_BYTES", 8000)  # five copies of the batch
+    model = network(MomentBackend(5, seed=1), GRADIENTS[gradient]())
+    found = foreseen(model)
+    assert found.jobs == trained(model).jobs > 2 * UPDATES
 
 
 @pytest.mark.parametrize("gradient", DRAWN)
