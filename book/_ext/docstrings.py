@@ -26,7 +26,7 @@ MARKUP = re.compile(
     """,
     re.VERBOSE,
 )
-ITEM = re.compile(r"[-*•] +")
+ITEM = re.compile(r"[-*•] +(?=\S)")
 NAMES = re.compile(r"[\w.*`]+(?:, ?[\w.*`]+)*")
 
 

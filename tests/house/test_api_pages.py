@@ -10,7 +10,7 @@ import pytest
 from book_pages import HTML, ROOT, contents, require_book
 from docutils import nodes
 from docutils.core import publish_doctree
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import qrnn_helpers
@@ -97,5 +97,6 @@ def test_public_names_become_links():
 
 
 @given(st.lists(st.text("ab1 `*_|\\:.-=+<>[](){}#~^\"'@/", max_size=12), max_size=6).map("\n".join))
+@example("- ")  # an item of nothing is no item
 def test_no_text_is_a_mistake(text):
     assert read(text)[1] == ""
