@@ -19,7 +19,7 @@ from ..baselines import in_pieces
 from ..checks import check_integer, check_one_of, check_real
 from ..circuits import open_controlled, rotation_step, without_entanglers
 from ..dynamics import ks22
-from ..gradients import SPSA, Autograd, GradientEstimator, ParameterShift, RandomCoordinate, WeightSPSA
+from ..gradients import SPSA, Autograd, GradientEstimator, ImportantCoordinate, ParameterShift, WeightSPSA
 from ..models import QRNN, StackedQRNN
 from ..tasks import PatchForecast, nrmse, patch_forecast
 from ..training import Budget, fit_side_by_side
@@ -29,7 +29,7 @@ ARMS = {
     "spsa": "SPSA, fresh directions",
     "causal": "SPSA, causal",
     "weights": "SPSA in weight space",
-    "coordinates": "random coordinates",
+    "coordinates": "random coordinates, by importance",
     "exact": "exact gradients",
     "bare": "exact gradients, no entanglers",
 }
@@ -124,7 +124,7 @@ def estimator(setting: Setting, seed: int) -> GradientEstimator:
         "spsa": partial(SPSA, setting.c, setting.size, seed),
         "causal": partial(SPSA, setting.c, setting.size, seed, causal=True),
         "weights": partial(WeightSPSA, setting.c, setting.size, seed),
-        "coordinates": partial(RandomCoordinate, setting.size, seed),
+        "coordinates": partial(ImportantCoordinate, setting.size, seed),
         "exact": Autograd,
         "bare": Autograd,
     }

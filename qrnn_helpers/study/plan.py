@@ -87,6 +87,9 @@ LEVELS = {
     "4e5 circuits": Level(BUDGETS["4e5 circuits"], "4e4 circuits", ("4e5 circuits",)),
 }
 
+COPRIMARY = ("1e7", "1e8", "4e5 circuits")
+"""Budgets at which arms are compared first."""
+
 STAGES = {
     "A": ("1e5", "3e5", "1e6", "3e6", "1e7", "4e5 circuits"),
     "B": ("3e7", "1e8"),
