@@ -53,11 +53,21 @@ def _rows(job: Job) -> list[dict]:
     return scores
 
 
+def clean(job: Job) -> Job:
+    """The job, if its record comes from a commit and not from files that differed from it."""
+    dirty = job.record["apart"]["provenance"]["code"]["dirty"]
+    if dirty is not False:
+        raise ValueError(f"{job.path} must be made from a clean commit; its record says dirty: {dirty}")
+    return job
+
+
 def results(stage: str) -> pd.DataFrame:
-    """What was opened: a row each run with arm, budget, seed, setting, validation and test errors, cost."""
-    by_job = {job.name: (arm, budget, job) for (arm, budget), jobs in cells(stage).items() for job in jobs}
+    """What was opened: a row each run with arm, budget, seed, setting, validation and test errors, cost.
+
+    A record that is missing, damaged, of other settings or from no clean commit is refused."""
+    by_job = {job.name: (arm, budget, clean(job)) for (arm, budget), jobs in cells(stage).items() for job in jobs}
     rows = []
-    for row in opening(stage).result["rows"]:
+    for row in clean(opening(stage)).result["rows"]:
         arm, budget, job = by_job[row["job"]]
         place = job.settings["seeds"].index(row["seed"])
         spent = {name: job.result[name] for name in ("updates", "circuits", "shots")}
