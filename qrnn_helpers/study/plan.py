@@ -33,7 +33,7 @@ TRIALS, SHAPES = 33, 11
 """Of an arm at a level: so many settings, of so many combinations of batch, size, shots and beta (fewer if there are
 fewer), each with equally many rates and c."""
 
-CARRIED = 12
+CARRIED = 6
 """Trials that are taken on to the next level."""
 
 SPACE_SEED = 20261128
@@ -91,8 +91,8 @@ COPRIMARY = ("1e7", "1e8", "4e5 circuits")
 """Budgets at which arms are compared first."""
 
 STAGES = {
-    "A": ("1e5", "3e5", "1e6", "3e6", "1e7", "4e5 circuits"),
-    "B": ("3e7", "1e8"),
+    "A": ("1e5", "1e6", "1e7", "4e5 circuits"),
+    "B": ("3e5", "3e6", "3e7", "1e8"),
 }
 """Budgets whose test windows are opened together, when all runs at them are stored."""
 
@@ -174,7 +174,8 @@ def at_edge(setting: Setting, level: str) -> list[str]:
         edges.append("batch")
     if setting.arm != "shift" and setting.size == SIZES[-1]:
         edges.append("size")
-    if LEVELS[level].budget.shots is not None and setting.shots in (4, SHOTS[-1]):
+    lowest = 0 if setting.arm == "shift" else SHOTS[0]  # the shift rule has all numbers from 1 on
+    if LEVELS[level].budget.shots is not None and setting.shots in (lowest, SHOTS[-1]):
         edges.append("shots")
     return edges
 

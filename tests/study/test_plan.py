@@ -116,7 +116,7 @@ def store(job, score) -> None:
 
 
 def test_a_level_leads_to_the_next_and_to_the_evaluation(empty):
-    """The best of a level's trials by validation is evaluated; its twelve best are tried at the level above."""
+    """The best of a level's trials by validation is evaluated; its best are tried at the level above."""
 
     def score(setting):
         return 1 + abs(math.log(setting.rate / 0.012)) + abs(math.log2(setting.shots / 64)) / 100
