@@ -91,8 +91,8 @@ COPRIMARY = ("1e7", "1e8", "4e5 circuits")
 """Budgets at which arms are compared first."""
 
 STAGES = {
-    "A": ("1e5", "1e6", "1e7", "4e5 circuits"),
-    "B": ("3e5", "3e6", "3e7", "1e8"),
+    "A": ("1e5", "1e6", "1e7"),
+    "B": ("4e5 circuits", "3e5", "3e6", "3e7", "1e8"),
 }
 """Budgets whose test windows are opened together, when all runs at them are stored."""
 
