@@ -19,7 +19,7 @@ from ..circuits import open_controlled, rotation_step, unroll
 from .arms import ARMS, MAIN, Problem
 from .jobs import Job
 from .opened import clean
-from .plan import BUDGETS, CORE, FIXED_SHOTS, STAGES, Tuning, at_edge
+from .plan import BUDGETS, COPRIMARY, CORE, FIXED_SHOTS, STAGES, Tuning, at_edge
 from .statistics import ALPHA, Estimate, Verdict, against, cost_intervals, log_errors, ranking, verdict
 
 RUNGS = {name: float(BUDGETS[name].shots or 0) for name in STAGES["A"] if BUDGETS[name].shots}
@@ -27,14 +27,15 @@ RUNGS = {name: float(BUDGETS[name].shots or 0) for name in STAGES["A"] if BUDGET
 
 CIRCUITS = "4e5 circuits"
 
-COPRIMARY = ("1e7", CIRCUITS)
+FIRST = tuple(name for name in COPRIMARY if name in STAGES["A"])
+"""Budgets of the first stage at which arms are compared first."""
 
 NAMES = {
     "shift": "the parameter-shift rule",
     "spsa": "SPSA with fresh directions",
     "causal": "causal SPSA",
     "weights": "SPSA in weight space",
-    "coordinates": "random coordinates",
+    "coordinates": "random coordinates by importance",
 }
 """Of the core arms in sentences."""
 
@@ -212,7 +213,7 @@ def _decision(
     """A row of `decisions` for a sum of money."""
     found = {arm: bought(runs, rungs, arm, money) for arm, rungs in fronts.items()}
     errors = pd.DataFrame({arm: values for arm, values in found.items() if values is not None})
-    row = {"budget": sum_text(money), "money": money, "not measured": _names(set(CORE) - set(errors))}
+    row = {"USD": count_text(money), "money": money, "not measured": _names(set(CORE) - set(errors))}
     if errors.empty:
         return row | {"method": "not measured"}
     winner = ranking(errors)[0]
@@ -228,7 +229,7 @@ def _at_circuits(runs: pd.DataFrame, priced: pd.DataFrame, generator: np.random.
     errors = errors_at(runs, CIRCUITS)
     winner = ranking(errors)[0]
     setting = priced.loc[(winner, CIRCUITS)].to_dict()
-    row = {"budget": sum_text(setting["money"]), "money": setting["money"], "not measured": ""}
+    row = {"USD": count_text(setting["money"]), "money": setting["money"], "not measured": ""}
     return row | _advice(errors, winner, setting, generator)
 
 
@@ -238,16 +239,12 @@ def _advice(errors: pd.DataFrame, winner: str, setting: dict[str, float], genera
     return {
         "method": winner,
         "shots": count_text(setting["shots"]),
-        "setting": f"{setting['shots_each']:g} shots, {_directions(winner, setting['size'])}",
+        "shots a circuit": f"{setting['shots_each']:,.0f}",
+        "directions": "all angles" if winner == "shift" else f"{setting['size']:.0f}",
         "expected error": estimate_text(geometric_mean(errors[winner])),
-        "hours": "not known" if np.isnan(seconds) else f"{seconds / 3600:.2g}",
+        "hours": "?" if np.isnan(seconds) else f"{seconds / 3600:.2g}",
         "beside the next": certainty_text(verdict_of(errors, generator)) if len(errors.columns) > 1 else "no rival",
     }
-
-
-def _directions(arm: str, size: float) -> str:
-    word = {"shift": "all angles", "coordinates": f"{size:g} angles"}.get(arm, f"{size:g} directions")
-    return word.rstrip("s") if size == 1 and arm != "shift" else word
 
 
 # --- words --------------------------------------------------------------------------------
@@ -308,12 +305,23 @@ def verdict_text(found: Verdict) -> str:
     sure = f"{p_text(found.p)} after Holm, {found.seeds} paired seeds"
     tied = listed([NAMES[arm] for arm in found.tied])
     if found.state == "equivalent":
-        return f"{winner} and {other} have equal errors within 10 %, their ratio {ratio} ({sure})"
+        others = listed([NAMES[arm] for arm in found.tied if arm != found.runner_up])
+        rest = f", and {winner} is not told apart from {others} either" if others else ""
+        return f"{winner} and {other} have equal errors within 10 %, their ratio {ratio} ({sure}){rest}"
     if found.state == "undecided":
         first = f"no winner is proven: the smallest mean error, that of {winner}, is {ratio} times that of {other}"
         return f"{first}, and not told apart from {tied} ({sure})"
     rest = f", but not told apart from {tied}" if tied else ""
     return f"the smallest error is that of {winner}, {ratio} times that of the runner-up, {other} ({sure}){rest}"
+
+
+def beside_shift_text(errors: pd.DataFrame, generator: np.random.Generator) -> str:
+    """How many arms beat the shift rule, and which lose to it, adjusted by Holm."""
+    table = against(errors, "shift", generator)
+    sure = table["holm"] <= ALPHA
+    text = f"{int((sure & (table['ratio'] > 1)).sum())} of {len(table)} methods beat {NAMES['shift']}"
+    worse = [NAMES[arm] for arm in table.index[sure & (table["ratio"] < 1)]]
+    return f"{text}, which beats {listed(worse)}" if worse else text
 
 
 def certainty_text(found: Verdict) -> str:
