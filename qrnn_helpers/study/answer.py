@@ -16,19 +16,24 @@ from scipy import stats
 from ..backends import charge, machines
 from ..checks import check_one_of
 from ..circuits import open_controlled, rotation_step, unroll
+from . import opened
 from .arms import ARMS, MAIN, Problem
 from .jobs import Job
-from .opened import clean
-from .plan import BUDGETS, COPRIMARY, CORE, FIXED_SHOTS, STAGES, Tuning, at_edge
+from .plan import BUDGETS, COPRIMARY, CORE, FIXED_SHOTS, LEVELS, STAGES, Tuning, at_edge, level_of
 from .statistics import ALPHA, Estimate, Verdict, against, cost_intervals, log_errors, ranking, verdict
 
-RUNGS = {name: float(BUDGETS[name].shots or 0) for name in STAGES["A"] if BUDGETS[name].shots}
+READ = ("A",)
+"""Stages whose test windows are opened, and read here."""
+
+MEASURED = tuple(name for name in BUDGETS if any(name in STAGES[stage] for stage in READ))
+
+RUNGS = {name: float(BUDGETS[name].shots or 0) for name in MEASURED if BUDGETS[name].shots}
 """Shots of the budgets that make the ladder."""
 
 CIRCUITS = "4e5 circuits"
 
-FIRST = tuple(name for name in COPRIMARY if name in STAGES["A"])
-"""Budgets of the first stage at which arms are compared first."""
+FIRST = tuple(name for name in COPRIMARY if name in MEASURED)
+"""Measured budgets at which arms are compared first."""
 
 NAMES = {
     "shift": "the parameter-shift rule",
@@ -39,7 +44,21 @@ NAMES = {
 }
 """Of the core arms in sentences."""
 
+STATES = {"separated": "ahead of", "equivalent": "equal within 10 % to", "undecided": "not told apart from"}
+
 PRICED = ["price_job", "price_circuit", "price_shot", "price_second", "price_one_qubit_gate"]
+
+
+def results() -> pd.DataFrame:
+    """What was opened of every stage that is read (`opened.results`)."""
+    return pd.concat([opened.results(stage) for stage in READ], ignore_index=True)
+
+
+def tunings() -> list[Tuning]:
+    """The trials that led to the settings at the measured budgets, those that were carried on among them."""
+    levels = {level_of(name) for name in MEASURED}
+    levels |= {below for level in levels if (below := LEVELS[level].below)}
+    return [Tuning(arm, level) for level in LEVELS if level in levels for arm in CORE]
 
 
 # --- frames -------------------------------------------------------------------------------
@@ -96,8 +115,8 @@ def against_shift(runs: pd.DataFrame, budget: str, generator: np.random.Generato
 
 
 def wins(runs: pd.DataFrame) -> pd.DataFrame:
-    """Share of the seeds on which each arm is the best, a row a budget of the first stage."""
-    best = {name: errors_at(runs, name).idxmin(axis=1).value_counts(normalize=True) for name in STAGES["A"]}
+    """Share of the seeds on which each arm is the best, a row a budget."""
+    best = {name: errors_at(runs, name).idxmin(axis=1).value_counts(normalize=True) for name in MEASURED}
     return pd.DataFrame(best).T.reindex(columns=list(CORE)).fillna(0.0)
 
 
@@ -121,7 +140,7 @@ def setting_text(tuning: Tuning) -> dict[str, str]:
 
 def tuning_row(tuning: Tuning) -> dict[str, object]:
     """What was chosen, its validation error, and what the trials took, all that was thrown away among it."""
-    jobs = [clean(job) for job in tuning.jobs]
+    jobs = [opened.clean(job) for job in tuning.jobs]
     table = tuning.table()
     head = {"level": tuning.level, "arm": ARMS[tuning.arm], **setting_text(tuning)}
     return {**head, "validation": table[0][0], "trials": len(table), **spent(jobs)}
@@ -194,7 +213,7 @@ def round_sums(least: float, most: float) -> list[float]:
 
 
 def decisions(runs: pd.DataFrame, machine: str, generator: np.random.Generator) -> pd.DataFrame:
-    """What to do on a machine for round sums of money, and at the budget in circuits; a row a sum.
+    """What to do on a machine for round sums of money, and at the budget in circuits if it is measured.
 
     Arms are ranked at equal money, each by interpolation of its own ladder; off its ladder an arm is not measured.
     """
@@ -203,7 +222,8 @@ def decisions(runs: pd.DataFrame, machine: str, generator: np.random.Generator) 
     ends = [(rungs["money"].min(), rungs["money"].max()) for rungs in fronts.values()]
     sums = round_sums(min(low for low, _ in ends), max(high for _, high in ends))
     rows = [_decision(runs, fronts, money, generator) for money in sums]
-    rows.append(_at_circuits(runs, priced, generator))
+    if CIRCUITS in MEASURED:
+        rows.append(_at_circuits(runs, priced, generator))
     return pd.DataFrame([{"machine": machine} | row for row in rows])
 
 
@@ -324,10 +344,21 @@ def beside_shift_text(errors: pd.DataFrame, generator: np.random.Generator) -> s
     return f"{text}, which beats {listed(worse)}" if worse else text
 
 
+def waiting_text() -> str:
+    """Co-primary budgets that are not measured yet."""
+    return listed([budget_text(name) for name in COPRIMARY if name not in MEASURED]) or "none"
+
+
+def short_text(name: str, errors: pd.DataFrame, generator: np.random.Generator) -> str:
+    """Who is first at a budget, how far, and whether the test tells."""
+    found = verdict_of(errors, generator)
+    error = estimate_text(geometric_mean(errors[found.winner]))
+    return f"for {budget_text(name)} {NAMES[found.winner]}, {error}, {STATES[found.state]} {NAMES[found.runner_up]}"
+
+
 def certainty_text(found: Verdict) -> str:
     """A verdict in a cell of a table."""
-    words = {"separated": "ahead of", "equivalent": "equal within 10 % to", "undecided": "not told apart from"}
-    return f"{words[found.state]} {found.runner_up}, {found.ratio:.2f}, {p_text(found.p)}"
+    return f"{STATES[found.state]} {found.runner_up}, {found.ratio:.2f}, {p_text(found.p)}"
 
 
 def stability_text(kept: pd.DataFrame, winner: str) -> str:
