@@ -12,16 +12,27 @@ from functools import cache, partial
 
 import numpy as np
 import torch
+import xarray as xr
 from qiskit import QuantumCircuit
 
 from ..backends import Backend, ExactBackend, MomentBackend
 from ..baselines import in_pieces
 from ..checks import check_integer, check_one_of, check_real
-from ..circuits import open_controlled, rotation_step, without_entanglers
-from ..dynamics import ks22
-from ..gradients import SPSA, Autograd, GradientEstimator, ImportantCoordinate, ParameterShift, WeightSPSA
+from ..circuits import open_controlled, rotation_step, two_way_step, without_entanglers
+from ..dynamics import ks2d22, ks22, lorenz_series
+from ..gradients import (
+    SPSA,
+    Autograd,
+    DecayingSPSA,
+    GradientEstimator,
+    GuidedSPSA,
+    ImportantCoordinate,
+    ParameterShift,
+    RandomCoordinate,
+    WeightSPSA,
+)
 from ..models import QRNN, StackedQRNN
-from ..tasks import PatchForecast, nrmse, patch_forecast
+from ..tasks import PARTS, Task, lorenz_observer, nrmse, patch_forecast
 from ..training import Budget, fit_side_by_side
 
 ARMS = {
@@ -32,12 +43,17 @@ ARMS = {
     "coordinates": "random coordinates, by importance",
     "exact": "exact gradients",
     "bare": "exact gradients, no entanglers",
+    "orthogonal": "SPSA, orthogonal directions",
+    "decaying": "SPSA, ever fewer directions",
+    "guided": "Guided-SPSA",
+    "uniform": "random coordinates, uniform",
 }
-"""Names in the order of the tables.  The last two are yardsticks that no device has: their budgets are in updates."""
+"""Names in the order of the tables: an arm's place gives the seeds of its shots, so new ones come last."""
 
 YARDSTICKS = ("exact", "bare")
+"""No device has them: their budgets are in updates."""
 
-OPENED = ("shift", "coordinates")
+OPENED = ("shift", "coordinates", "guided", "uniform")
 """Arms that shift the gates a device runs: controlled rotations written out take as many circuits, with less noise."""
 
 WINDOWS = (4096, 1024, 2048)
@@ -48,6 +64,10 @@ KEPT = 60
 
 DIGITS = 9
 """Of every stored number."""
+
+
+STEPS = {"rotation": rotation_step, "two_way": two_way_step}
+"""Step circuits by name."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +92,24 @@ class Setting:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is learnt, by which step circuit, with which optimiser."""
+    """What is learnt, by which step circuit, with which optimiser: Adam, or SGD with a momentum of .9."""
 
     memory: int = 2
     readout: int = 2
     steps: int = 8
+    task: str = "patch-1d"
+    circuit: str = "rotation"
+    optimizer: str = "adam"
+
+    def __post_init__(self) -> None:
+        check_one_of("task", self.task, ("patch-1d", "patch-2d", "lorenz"))
+        check_one_of("circuit", self.circuit, tuple(STEPS))
+        check_one_of("optimizer", self.optimizer, ("adam", "momentum"))
 
     @property
     def washout(self) -> int:
         """Outputs that stay out of the loss."""
-        return min(3, self.steps - 1)
+        return min(5 if self.task == "lorenz" else 3, self.steps - 1)
 
 
 MAIN = Problem()
@@ -90,18 +118,39 @@ MAIN = Problem()
 
 @cache
 def step_circuit(problem: Problem, arm: str) -> QuantumCircuit:
-    step = rotation_step(problem.memory, problem.readout)
+    step = STEPS[problem.circuit](problem.memory, problem.readout)
     if arm == "bare":
         return without_entanglers(step)
     return open_controlled(step) if arm in OPENED else step
 
 
 @cache
-def task_of(problem: Problem, seed: int) -> PatchForecast:
-    """The patch forecast of a seed: training windows from one of the stored trajectories, all windows its own."""
-    train, validation, test = map(ks22, ("train", "validation", "test"))
+def task_of(problem: Problem, seed: int) -> Task:
+    """The task of a seed: training windows from one of the stored trajectories, all windows its own."""
+    if problem.task == "lorenz":
+        return lorenz_z(problem, seed)
+    train, validation, test = fields_of(problem.task)
     chosen = train.isel(trajectory=[seed % train.sizes["trajectory"]])
-    return patch_forecast(chosen, validation, test, windows=WINDOWS, steps=problem.steps, seed=seed)
+    points = 9 if problem.task == "patch-1d" else 3  # along each side: nine in all
+    return patch_forecast(chosen, validation, test, neighbours=points, windows=WINDOWS, steps=problem.steps, seed=seed)
+
+
+@cache
+def fields_of(task: str) -> tuple[xr.DataArray, ...]:
+    """Training, validation and test fields of a patch forecast, a sample each unit of time."""
+    return tuple(ks22(part) if task == "patch-1d" else ks2d22(part, dt=1.0) for part in PARTS)
+
+
+def lorenz_z(problem: Problem, seed: int) -> Task:
+    """x -> z one step on, as `lorenz_observer` scales them; a seed draws its windows from all that there are.
+
+    There is one trajectory: seeds share it, and its three stretches."""
+    every = lorenz_observer(lorenz_series(), steps=problem.steps, washout=problem.washout, stride=1)
+    rng = np.random.default_rng(seed)
+    parts = zip((every.train, every.validation, every.test), WINDOWS, strict=True)
+    drawn = [(x, y, torch.from_numpy(rng.choice(len(x), count, replace=False))) for (x, y), count in parts]
+    pairs = [(x[chosen], y[chosen, :, 1:]) for x, y, chosen in drawn]
+    return Task(*pairs, name="Lorenz z", sees="x", washout=problem.washout)
 
 
 def network(problem: Problem, setting: Setting, seed: int) -> QRNN:
@@ -119,6 +168,9 @@ def network(problem: Problem, setting: Setting, seed: int) -> QRNN:
 
 
 def estimator(setting: Setting, seed: int) -> GradientEstimator:
+    """Guided-SPSA's directions grow tenfold, as its authors' do, to ``size``; its cap shortens the estimates of all
+    samples but those of the shift rule, the more the fewer directions, and a batch of 1 is the shift rule's alone."""
+    growth = (max(1, setting.size // 10), setting.size)
     makers: dict[str, Callable[[], GradientEstimator]] = {
         "shift": partial(ParameterShift, prune=True),
         "spsa": partial(SPSA, setting.c, setting.size, seed),
@@ -127,6 +179,10 @@ def estimator(setting: Setting, seed: int) -> GradientEstimator:
         "coordinates": partial(ImportantCoordinate, setting.size, seed),
         "exact": Autograd,
         "bare": Autograd,
+        "orthogonal": partial(SPSA, setting.c, setting.size, seed, orthogonal=True),
+        "decaying": partial(DecayingSPSA, setting.c, setting.size, 1, seed),
+        "guided": partial(GuidedSPSA, setting.c, directions=growth, seed=seed),
+        "uniform": partial(RandomCoordinate, setting.size, seed),
     }
     return makers[setting.arm]()
 
@@ -176,7 +232,7 @@ def begun(
 
     Their settings may differ in rate and c."""
     stack = StackedQRNN([network(problem, *run) for run in runs])
-    beta = runs[0][0].beta
+    adam = partial(torch.optim.Adam, betas=(runs[0][0].beta, 0.999))
     losses = fit_side_by_side(
         stack,
         [task_of(problem, seed).train for _, seed in runs],
@@ -185,7 +241,7 @@ def begun(
         budget=budget,
         washout=problem.washout,
         seeds=[_paired_seeds(seed)[1] for _, seed in runs],
-        optimizer=partial(torch.optim.Adam, betas=(beta, 0.999)),
+        optimizer=adam if problem.optimizer == "adam" else partial(torch.optim.SGD, momentum=0.9),
         stop=stop,
     )
     return stack, losses
@@ -237,7 +293,13 @@ def trained(problem: Problem, setting: Setting, seed: int, weights: dict[str, li
     return model
 
 
+def described(problem: Problem) -> dict:
+    """A problem in a job's settings: later fields only where they differ from what older records took for granted."""
+    taken = {name: getattr(MAIN, name) for name in ("task", "circuit", "optimizer")}
+    return {name: value for name, value in asdict(problem).items() if taken.get(name) != value}
+
+
 def as_settings(problem: Problem, budget: Budget) -> dict:
     """What problem and budget are in a job's settings."""
     limits = {name: value for name, value in asdict(budget).items() if value is not None}
-    return {"problem": asdict(problem), "budget": limits}
+    return {"problem": described(problem), "budget": limits}

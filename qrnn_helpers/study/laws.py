@@ -19,7 +19,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from itertools import product
 
@@ -31,7 +31,7 @@ from ..circuits import rotation_step
 from ..models import QRNN
 from ..tasks import Pair
 from ..training import Budget, fit
-from .arms import MAIN, Problem, Setting, error, estimator, network, rounded, task_of, update_circuits
+from .arms import MAIN, Problem, Setting, described, error, estimator, network, rounded, task_of, update_circuits
 from .gradient_noise import covariances, first, hessian, mean_and_covariance, positive, rademacher, slopes
 from .jobs import Job
 
@@ -283,7 +283,7 @@ def cell(problem: Problem) -> str:
 def jobs() -> Iterator[Job]:
     for problem, (path, updates), seed in product(CELLS, POINTS, (0, 1)):
         windows = WINDOWS[problem.memory + problem.readout]
-        given = {"problem": asdict(problem), "path": path, "updates": updates, "seed": seed, "windows": windows}
+        given = {"problem": described(problem), "path": path, "updates": updates, "seed": seed, "windows": windows}
         yield Job(
             FOLDER,
             f"noise-{cell(problem)}-{path}{updates}-seed{seed}",
@@ -292,7 +292,7 @@ def jobs() -> Iterator[Job]:
             cost_seconds=SECONDS[problem.memory + problem.readout],
         )
     for problem in DEEP:
-        given = {"problem": asdict(problem), "starts": 32, "windows": 4}
+        given = {"problem": described(problem), "starts": 32, "windows": 4}
         yield Job(FOLDER, f"statistics-{cell(problem)}", statistics, given, cost_seconds=20)
     for name, kind, seed in product(OPTIMIZERS, KINDS, range(8)):
         for rate in OPTIMIZERS[name]:

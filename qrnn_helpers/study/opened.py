@@ -10,23 +10,28 @@ import torch
 
 from ..backends import ShotBackend
 from ..checks import check_one_of
-from .arms import ARMS, YARDSTICKS, Problem, Setting, error, rounded, task_of, trained
+from . import plan
+from .arms import ARMS, MAIN, YARDSTICKS, Problem, Setting, error, rounded, task_of, trained
 from .jobs import Job
-from .plan import CORE, FOLDER, STAGES, evaluation, yardstick
+from .plan import FOLDER, STAGES, evaluation, yardstick
 
 
-def cells(stage: str) -> dict[tuple[str, str], list[Job]]:
-    """The runs of every arm and budget of a stage; those of the yardsticks belong to the first."""
+def cells(stage: str) -> dict[tuple[Problem, str, str], list[Job]]:
+    """The runs of every problem, arm and budget of a stage; those of the yardsticks belong to the first."""
     check_one_of("stage", stage, tuple(STAGES))
-    found = {(arm, budget): evaluation(arm, budget) for budget in STAGES[stage] for arm in CORE}
+    found = {(problem, arm, budget): evaluation(arm, budget, problem) for problem, arm, budget in plan.cells(stage)}
     if stage == next(iter(STAGES)):
-        found |= {(arm, "updates"): yardstick(arm) for arm in YARDSTICKS}
+        found |= {(MAIN, arm, "updates"): yardstick(arm) for arm in YARDSTICKS}
     return found
 
 
 def opening(stage: str) -> Job:
     """The job that reads a stage's test windows; refused while a run of the stage is missing."""
-    missing = [f"{arm} at {budget}" for (arm, budget), jobs in cells(stage).items() if not _complete(jobs)]
+    missing = [
+        " ".join(filter(None, [plan.name_of(problem), arm, "at", budget]))
+        for (problem, arm, budget), jobs in cells(stage).items()
+        if not _complete(jobs)
+    ]
     if missing:
         raise ValueError(f"stage {stage} must be complete before its test windows are opened; missing: {missing}")
     return Job(FOLDER, f"test-{stage}", open_test, {"stage": stage})
@@ -62,16 +67,18 @@ def clean(job: Job) -> Job:
 
 
 def results(stage: str) -> pd.DataFrame:
-    """What was opened: a row each run with arm, budget, seed, setting, validation and test errors, cost.
+    """What was opened: a row each run with problem, arm, budget, seed, setting, validation and test errors, cost.
+
+    ``problem`` is its name in the plan, "" for the main one.
 
     A record that is missing, damaged, of other settings or from no clean commit is refused."""
-    by_job = {job.name: (arm, budget, clean(job)) for (arm, budget), jobs in cells(stage).items() for job in jobs}
+    by_job = {job.name: (*cell, clean(job)) for cell, jobs in cells(stage).items() for job in jobs}
     rows = []
     for row in clean(opening(stage)).result["rows"]:
-        arm, budget, job = by_job[row["job"]]
+        problem, arm, budget, job = by_job[row["job"]]
         place = job.settings["seeds"].index(row["seed"])
         spent = {name: job.result[name] for name in ("updates", "circuits", "shots")}
-        validation = job.result["validation"][place]
-        named = {"arm": arm, "name": ARMS[arm], "budget": budget, "validation": validation}
-        rows.append(job.settings["setting"] | named | row | spent | {"shots_each": job.settings["setting"]["shots"]})
+        named = {"problem": plan.name_of(problem), "arm": arm, "name": ARMS[arm], "budget": budget}
+        own = {"validation": job.result["validation"][place], "shots_each": job.settings["setting"]["shots"]}
+        rows.append(job.settings["setting"] | named | row | spent | own)
     return pd.DataFrame(rows)

@@ -18,11 +18,30 @@ from scipy.stats import qmc
 from ..training import Budget
 from .arms import MAIN, YARDSTICKS, Problem, Setting, as_settings, train, tune, update_circuits
 from .jobs import Job
+from .laws import CELLS, cell
 
 FOLDER = "training"
 
 CORE = ("shift", "spsa", "causal", "weights", "coordinates")
 """Arms of the primary comparison."""
+
+SECONDARY = ("orthogonal", "decaying", "guided", "uniform")
+"""Variants of SPSA and of the coordinates, tuned as the core arms are.  An adaptive number of shots (arXiv 2302.04422)
+is not among them: runs side by side share their number of shots."""
+
+SCALING = {cell(problem): problem for problem in CELLS if problem != MAIN}
+"""The scaling cross without its middle, the main problem; on its two rungs a target's cost is known or bounded.  An arm
+takes the main problem's setting of the level, its rate times a factor that is tuned anew: the whole effort again in
+every cell would be too dear."""
+
+REPLICATIONS = {
+    "patch-2d": Problem(task="patch-2d"),
+    "lorenz": Problem(steps=20, task="lorenz"),
+    "two-way": Problem(circuit="two_way"),
+    "momentum": Problem(optimizer="momentum"),
+}
+"""With the main problem's settings unchanged; but with SGD a rate means something else, and is tuned as in the cross.
+Lorenz has its usual windows of 20 steps.  Noise levels wait for a backend with noise that is fast enough."""
 
 SEEDS = tuple(range(28))
 """Of the evaluation: trajectories, windows, weights and order of the data paired between arms."""
@@ -41,7 +60,9 @@ SPACE_SEED = 20261128
 
 RATES = (1e-3, 1e-1)
 
-PERTURBATIONS = {"spsa": (0.03, 1.0), "causal": (0.03, 1.0), "weights": (0.01, 0.3)}
+PERTURBATIONS = {"weights": (0.01, 0.3)} | dict.fromkeys(
+    ("spsa", "causal", "orthogonal", "decaying", "guided"), (0.03, 1.0)
+)
 
 BATCHES, SIZES, BETAS = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4, 8, 16, 32), (0.0, 0.9)
 
@@ -49,6 +70,9 @@ SHOTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 SHIFT_SHOTS = (1, 2, *SHOTS)
 """Its circuits are many and cheap to simulate; the others go below 4 if 4 turns out best (`moved`)."""
+
+FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Of a setting's rate, where the rate alone is tuned anew (`retuning`)."""
 
 UPDATES = (20, 2000)
 """A trial at a level that is not carried makes so many updates at least and at most."""
@@ -93,14 +117,24 @@ COPRIMARY = ("1e7", "1e8", "4e5 circuits")
 STAGES = {
     "A": ("1e5", "1e6", "1e7"),
     "B": ("4e5 circuits", "3e5", "3e6", "3e7", "1e8"),
+    "C": ("1e6", "1e7"),
+    "D": ("1e6", "1e7"),
+    "E": ("1e7",),
 }
-"""Budgets whose test windows are opened together, when all runs at them are stored."""
+"""Budgets whose test windows are opened together, when all runs at them are stored: A and B of the main problem and
+the core arms, C of the secondary arms, D of the scaling cross, E of the replications."""
+
+LATER = ("C", "D", "E")
+"""Their jobs have names of their own, so that ``run training/D`` trains a stage and ``run training/tune`` none."""
 
 TOGETHER = {"3e7": 7, "1e8": 7}
 """Runs of one job, where they take long; 14 elsewhere."""
 
-MICROSECONDS = {"shift": 5.0, "spsa": 30.0, "causal": 30.0, "weights": 30.0, "coordinates": 25.0}
+MICROSECONDS = dict.fromkeys((*CORE, *SECONDARY), 30.0) | {"shift": 5.0, "coordinates": 25.0, "guided": 15.0}
 """Of a circuit, and those of an update beside its circuits: for `plan` alone."""
+
+DEARER = {4: 1.0, 6: 5.0, 8: 30.0}
+"""What a circuit of so many qubits takes, over one of four; it also takes the longer, the more steps it has."""
 
 UPDATE_MICROSECONDS = 15_000.0
 
@@ -113,11 +147,18 @@ def of_budget(setting: Setting, budget: Budget, problem: Problem) -> float:
 
 
 @cache
-def _circuits_of(problem: Problem, arm: str, size: int) -> int:
+def _circuits_of(problem: Problem, arm: str, size: int) -> float:
+    """Circuits of a sample's update; the mean over a budget where they change in training."""
+    if arm == "guided":  # half of a batch each, directions as in the middle of the budget
+        halves = _circuits_of(problem, "shift", 1), _circuits_of(problem, "spsa", (1 + size) // 2)
+        return sum(halves) / 2
+    if arm == "decaying":
+        sizes = [round(size ** (1 - part)) for part in np.linspace(0, 1, 101)]
+        return 1 / float(np.mean([1 / _circuits_of(problem, "spsa", each) for each in sizes]))
     return update_circuits(problem, Setting(arm, 0.01, 1, 1, size, 0.1))
 
 
-def _circuits(problem: Problem, setting: Setting) -> int:
+def _circuits(problem: Problem, setting: Setting) -> float:
     return setting.batch * _circuits_of(problem, setting.arm, setting.size)
 
 
@@ -197,13 +238,21 @@ def moved(setting: Setting, level: str) -> list[Setting]:
     return found
 
 
-def _named(stage: str, arm: str, level: str, part: str) -> str:
-    return f"{stage}-{arm}-{level.replace(' ', '-')}-{part}"
+def _named(kind: str, arm: str, level: str, part: str, problem: Problem) -> str:
+    stage = "C" if arm in SECONDARY else "D" if problem in SCALING.values() else "E"
+    head = "" if arm not in SECONDARY and problem == MAIN else f"{stage}-"
+    its = name_of(problem)
+    return f"{head}{its}{'-' if its else ''}{kind}-{arm}-{level.replace(' ', '-')}-{part}"
+
+
+def name_of(problem: Problem) -> str:
+    """Of a problem of a later stage; "" for the main one."""
+    return next((name for name, its in (SCALING | REPLICATIONS).items() if its == problem), "")
 
 
 def _trial_job(settings: Sequence[Setting], level: str, part: str, problem: Problem) -> Job:
     budget = LEVELS[level].budget
-    name = _named("tune", settings[0].arm, level, part)
+    name = _named("tune", settings[0].arm, level, part, problem)
     seconds = _seconds(settings[0], budget, problem, len(settings) * len(TUNING_SEEDS))
     own = {"settings": [asdict(setting) for setting in settings], "seeds": list(TUNING_SEEDS)}
     runs = len(settings) * len(TUNING_SEEDS)
@@ -214,7 +263,8 @@ def _trial_job(settings: Sequence[Setting], level: str, part: str, problem: Prob
 def _seconds(setting: Setting, budget: Budget, problem: Problem, runs: int) -> float:
     updates = of_budget(setting, budget, problem)
     circuits = runs * updates * _circuits(problem, setting)
-    return (circuits * MICROSECONDS[setting.arm] + updates * UPDATE_MICROSECONDS) / 1e6
+    each = MICROSECONDS[setting.arm] * DEARER[problem.memory + problem.readout] * problem.steps / MAIN.steps
+    return (circuits * each + updates * UPDATE_MICROSECONDS) / 1e6
 
 
 @dataclass(frozen=True)
@@ -288,14 +338,54 @@ def level_of(budget: str) -> str:
     return next(name for name, level in LEVELS.items() if budget in level.serves)
 
 
+def retuned(problem: Problem) -> bool:
+    """Whether a rate's factor is tuned anew: in the scaling cross, and for SGD, whose rates mean something else."""
+    return problem in SCALING.values() or problem.optimizer != "adam"
+
+
+def retuning(arm: str, problem: Problem) -> list[Job]:
+    """Trials at 1e6 shots of the main problem's setting with its rate times `FACTORS`, once, at an edge or not; none
+    before that setting is known.  Trials at 1e7 would double the price: there the same factor is taken."""
+    main = Tuning(arm, "1e6")
+    if not (retuned(problem) and main.done):
+        return []
+    setting = main.chosen
+    settings = [replace(setting, rate=setting.rate * factor) for factor in FACTORS]
+    return [_trial_job(settings, "1e6", "rates", problem)]
+
+
+def setting_of(arm: str, level: str, problem: Problem = MAIN) -> Setting | None:
+    """What an arm is evaluated with; None before it is known."""
+    main = Tuning(arm, level)
+    if not main.done:
+        return None
+    if not retuned(problem):
+        return main.chosen
+    trials_of = retuning(arm, problem)
+    if not Tuning._stored(trials_of):
+        return None
+    rates = [setting["rate"] for setting in trials_of[0].settings["settings"]]
+    factor = FACTORS[rates.index(Tuning._scores(trials_of)[0][1].rate)]
+    setting = main.chosen
+    return replace(setting, rate=setting.rate * factor)
+
+
+def seeds_of(problem: Problem) -> tuple[tuple[int, ...], int]:
+    """Of the evaluation, and how many make a job: all; in the scaling cross 14, and 8 of 8 qubits, which are dear."""
+    if problem.memory + problem.readout == 8:
+        return SEEDS[:8], 4
+    return SEEDS[:14] if problem in SCALING.values() else SEEDS, 14
+
+
 def evaluation(arm: str, budget: str, problem: Problem = MAIN) -> list[Job]:
     """The runs of an arm at a budget, by the setting chosen for it; none before it is."""
-    tuning = Tuning(arm, level_of(budget), problem)
-    if not tuning.done:
+    setting = setting_of(arm, level_of(budget), problem)
+    if setting is None:
         return []
-    size = TOGETHER.get(budget, 14)
-    groups = [SEEDS[k : k + size] for k in range(0, len(SEEDS), size)]
-    return [_run_job(tuning.chosen, budget, group, k, problem) for k, group in enumerate(groups)]
+    seeds, size = seeds_of(problem)
+    size = TOGETHER.get(budget, size)
+    groups = [seeds[k : k + size] for k in range(0, len(seeds), size)]
+    return [_run_job(setting, budget, group, k, problem) for k, group in enumerate(groups)]
 
 
 def _run_job(setting: Setting, budget: str, seeds: Sequence[int], part: int, problem: Problem) -> Job:
@@ -303,8 +393,15 @@ def _run_job(setting: Setting, budget: str, seeds: Sequence[int], part: int, pro
     own = {"setting": asdict(setting), "seeds": list(seeds), "keep": True}
     seconds = _seconds(setting, limits, problem, len(seeds))
     work = as_settings(problem, limits) | own
-    name = _named("run", setting.arm, budget, f"{part}")
+    name = _named("run", setting.arm, budget, f"{part}", problem)
     return Job(FOLDER, name, train, work, runs=len(seeds), cost_seconds=seconds, size_bytes=6000 * len(seeds))
+
+
+def cells(stage: str) -> list[tuple[Problem, str, str]]:
+    """Problems, arms and budgets of a stage, without the yardsticks of the first."""
+    problems = {"D": SCALING, "E": REPLICATIONS}.get(stage, {"": MAIN}).values()
+    arms = SECONDARY if stage == "C" else CORE
+    return [(problem, arm, budget) for budget in STAGES[stage] for problem in problems for arm in arms]
 
 
 EXACT_UPDATES, EXACT_BATCH = 3000, 32
@@ -340,6 +437,11 @@ def jobs() -> Iterator[Job]:
     for budget in BUDGETS:
         for arm in CORE:
             yield from evaluation(arm, budget)
+    for stage in LATER:
+        for problem, arm, budget in cells(stage):
+            yield from Tuning(arm, budget).jobs if stage == "C" else []
+            yield from retuning(arm, problem) if budget == STAGES[stage][0] else []
+            yield from evaluation(arm, budget, problem)
 
 
 def summary(job: Job) -> dict[str, float]:

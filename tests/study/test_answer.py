@@ -10,7 +10,7 @@ from qrnn_helpers import machines
 from qrnn_helpers.backends import charge
 from qrnn_helpers.storage import write_record
 from qrnn_helpers.study import answer, opened, plan
-from qrnn_helpers.study.arms import Setting
+from qrnn_helpers.study.arms import MAIN, Setting
 from qrnn_helpers.study.jobs import Job
 from qrnn_helpers.study.statistics import Estimate, Verdict, leave_one_out
 
@@ -316,7 +316,7 @@ def test_results_of_no_clean_commit_are_refused(records, monkeypatch, which):
     test = Job(plan.FOLDER, "test", work, {"stage": "A"})
     stored(run, {"validation": [0.7], "updates": 3, "circuits": 9, "shots": 36}, dirty=which == "run")
     stored(test, {"rows": [{"job": "run", "seed": 5, "exact": 0.6, "read": 0.65}]}, dirty=which == "test")
-    monkeypatch.setattr(opened, "cells", lambda stage: {("spsa", "1e5"): [run]})
+    monkeypatch.setattr(opened, "cells", lambda stage: {(MAIN, "spsa", "1e5"): [run]})
     monkeypatch.setattr(opened, "opening", lambda stage: test)
     if which is None:
         (row,) = opened.results("A").to_dict("records")

@@ -1,22 +1,25 @@
 """The study's plan: which trials there are, how a setting is chosen, what is paired."""
 
+import hashlib
+import json
 import math
 from collections import Counter
 
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
-from qrnn_helpers.study import opened, plan
-from qrnn_helpers.study.arms import ARMS, MAIN, Setting, kept_updates, network, task_of, train, trained
-from qrnn_helpers.study.plan import CORE, LEVELS, Tuning, at_edge, moved, of_budget, trials
+from qrnn_helpers.study import arms, laws, opened, plan
+from qrnn_helpers.study.arms import ARMS, MAIN, Problem, Setting, kept_updates, network, task_of, train, trained
+from qrnn_helpers.study.plan import CORE, LEVELS, SECONDARY, Tuning, at_edge, moved, of_budget, trials
 
 OWN = [level for level, its in LEVELS.items() if its.below is None]
+TUNED = [(arm, level) for level in OWN for arm in CORE] + [(arm, "1e6") for arm in SECONDARY]
 SETTING = Setting("spsa", 0.02, 2, 16, 2, 0.2, 0.0)
 
 
-@pytest.mark.parametrize("level", OWN)
-@pytest.mark.parametrize("arm", CORE)
+@pytest.mark.parametrize(("arm", "level"), TUNED)
 def test_every_arm_has_as_many_trials_within_the_same_limits(arm, level):
     settings = trials(arm, level, MAIN)
     assert plan.TRIALS <= len(settings) <= plan.TRIALS + 3
@@ -67,6 +70,61 @@ def test_seeds_pair_data_and_weights_and_nothing_else():
     assert not torch.equal(task_of(MAIN, 3).train[0], task_of(MAIN, 4).train[0])
     other = network(MAIN, SETTING, 4)
     assert not torch.equal(other.encoder.weight, first.encoder.weight)
+
+
+@pytest.mark.parametrize("problem", [Problem(steps=20, task="lorenz"), Problem(2, 2, 3, "patch-2d")])
+def test_seeds_of_other_tasks_draw_windows_of_their_own(problem, monkeypatch):
+    field = torch.randn(3, 6, 9, 9, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    fields = xr.DataArray(field.numpy(), dims=("trajectory", "time", "y", "x"))
+    monkeypatch.setattr(arms, "fields_of", lambda task: (fields, fields, fields))
+    monkeypatch.setattr(arms, "task_of", arms.task_of.__wrapped__)
+    task, again, other = (arms.task_of(problem, seed) for seed in (3, 3, 4))
+    features = 1 if problem.task == "lorenz" else 9
+    assert [len(x) for x, _ in (task.train, task.validation, task.test)] == list(arms.WINDOWS)
+    assert task.train[0].shape[1:] == (problem.steps, features) and task.train[1].shape[1:] == (problem.steps, 1)
+    assert task.washout == problem.washout
+    for part in ("train", "validation", "test"):
+        assert torch.equal(getattr(task, part)[0], getattr(again, part)[0])
+        assert not torch.equal(getattr(task, part)[0], getattr(other, part)[0])
+
+
+def test_lorenz_windows_hold_z_of_the_next_sample():
+    """Rows of a seed are windows of the stored trajectory, all different."""
+    series = arms.lorenz_series().values[0][:5445]
+    x, z = (series[:, k] - series[:, k].min() for k in (0, 2))
+    x, z = x / x.max(), z / z.max()
+    windows = task_of(Problem(steps=20, task="lorenz"), 3).train
+    starts = [int(np.flatnonzero(np.isclose(x, row[0].item(), rtol=0, atol=1e-12))[0]) for row in windows[0][:20]]
+    assert len(set(starts)) == 20
+    for row, start in enumerate(starts):
+        np.testing.assert_allclose(windows[1][row, :, 0], z[start + 1 : start + 21], atol=1e-12)
+
+
+@pytest.mark.parametrize("problem", [Problem(circuit="two_way"), Problem(optimizer="momentum")])
+def test_replications_share_data_and_seeds_with_the_main_problem(problem):
+    main, other = (network(each, SETTING, 3) for each in (MAIN, problem))
+    assert torch.equal(task_of(problem, 3).train[0], task_of(MAIN, 3).train[0])
+    assert main.layer.backend.generator.initial_seed() == other.layer.backend.generator.initial_seed()
+    assert other.layer.program.step.num_parameters == (30 if problem.circuit == "two_way" else 27)
+
+
+def test_momentum_is_that_of_sgd():
+    """After one update without noise in the weights' own direction: rate times the gradient, larger rates further."""
+    runs = [(Setting("exact", rate, 4), 3) for rate in (0.1, 0.2)]
+    start = network(MAIN, runs[0][0], 3)
+    stack, _ = arms.begun(Problem(optimizer="momentum"), plan.Budget(steps=9), runs, stop=1)
+    moves = [(model.encoder.weight - start.encoder.weight).detach() for model in stack.models()]
+    torch.testing.assert_close(moves[1], 2 * moves[0])
+    assert moves[0].abs().std() > 0.1 * moves[0].abs().mean()  # Adam's first moves would all be equal
+
+
+@pytest.mark.parametrize("arm", SECONDARY)
+def test_secondary_arms_train_as_many_updates_as_foreseen(arm):
+    setting = Setting(arm, 0.02, 4, 4, 6, 0.0 if arm == "uniform" else 0.3, 0.0)
+    budget = plan.Budget(shots=round(4 * 30 * plan._circuits(MAIN, setting)))
+    stack, losses = arms.begun(MAIN, budget, [(setting, 100)])
+    assert 0.9 * of_budget(setting, budget, MAIN) <= len(losses) <= 1.05 * of_budget(setting, budget, MAIN)
+    assert np.isfinite(losses).all() and stack.layer.cost.circuits * 4 <= budget.shots
 
 
 def run(seeds: list[int], keep: bool = True) -> dict:
@@ -145,7 +203,49 @@ def test_every_budget_has_one_level_and_one_stage():
     assert [plan.level_of(budget) for budget in plan.BUDGETS] == ["1e5", "1e5", "1e6", "1e6", "1e7", "1e7", "1e8"] + [
         "4e5 circuits"
     ]
-    assert sorted(budget for stage in plan.STAGES.values() for budget in stage) == sorted(plan.BUDGETS)
+    first = [budget for stage in ("A", "B") for budget in plan.STAGES[stage]]
+    assert sorted(first) == sorted(plan.BUDGETS)
+
+
+def test_older_jobs_keep_their_names_and_settings(empty):
+    """Checksums of commit 9af6a28, whose records are taken for the study."""
+
+    def checksum(jobs):
+        return hashlib.sha256(json.dumps([[job.label, job.settings] for job in jobs]).encode()).hexdigest()
+
+    older = [job for job in plan.jobs() if job.name.startswith("tune-")]
+    assert checksum(older) == "20b8a820869c295a3b6f729bf8a0b4eae066c56b0d196b283fd2140b16257cfa"
+    assert checksum(laws.jobs()) == "5cd0b7c55b341fb71178af17d02fad2a86162427fe9a9ba2f9501778471508f3"
+
+
+def test_later_stages_take_over_settings_and_keep_apart(empty):
+    """Rates in the cross follow the factor that is best there; a replication waits for nothing but the main setting."""
+    cell, two_way = plan.SCALING["6qubits-8steps"], plan.REPLICATIONS["two-way"]
+    for level in ("1e6", "1e7"):
+        for job in Tuning("spsa", level).first():
+            store(job, lambda setting: setting.rate)
+        for job in Tuning("spsa", level).second():
+            store(job, lambda setting: setting.rate)
+    main = Tuning("spsa", "1e7").chosen
+    assert plan.setting_of("spsa", "1e7", two_way) == main and plan.setting_of("spsa", "1e7", cell) is None
+    (rates,) = plan.retuning("spsa", cell)
+    store(rates, lambda setting: 1 + abs(math.log(setting.rate / Tuning("spsa", "1e6").chosen.rate / 2)))
+    assert plan.setting_of("spsa", "1e7", cell) == Setting(**(vars(main) | {"rate": 2 * main.rate}))
+    (job,) = plan.evaluation("spsa", "1e7", cell)
+    assert job.label == "training/D-6qubits-8steps-run-spsa-1e7-0" and job.settings["seeds"] == list(range(14))
+    assert job.settings["problem"] == {"memory": 3, "readout": 3, "steps": 8}
+    names = [job.name for job in plan.jobs()]
+    later = [name for name in names if name.startswith(("C-", "D-", "E-"))]
+    assert len(set(names)) == len(names) and {name[0] for name in later} == set(plan.LATER)
+    assert all(name.startswith(("tune-", "run-")) for name in set(names) - set(later))
+    replicated = plan.evaluation("spsa", "1e7", two_way)
+    assert [job.settings["problem"]["circuit"] for job in replicated] == ["two_way"] * 2
+    assert set(replicated[0].settings["problem"]) == {"memory", "readout", "steps", "circuit"}
+
+
+def test_stages_hold_their_problems_and_arms():
+    sizes = {stage: len(plan.cells(stage)) for stage in plan.STAGES}
+    assert sizes == {"A": 3 * 5, "B": 5 * 5, "C": 2 * 4, "D": 2 * 6 * 5, "E": 4 * 5}
 
 
 def test_seeds_of_trials_are_not_those_of_the_evaluation():
@@ -156,4 +256,6 @@ def test_test_windows_stay_closed_while_a_run_is_missing(empty):
     with pytest.raises(ValueError, match="stage A must be complete before its test windows are opened"):
         opened.opening("A")
     with pytest.raises(ValueError, match="stage must be"):
-        opened.opening("C")
+        opened.opening("F")
+    with pytest.raises(ValueError, match="missing: .*'6qubits-8steps spsa at 1e6'"):
+        opened.opening("D")
