@@ -43,8 +43,8 @@ class SPSA(RandomDirections):
         orthogonal: bool = False,
     ):
         self.c: float | torch.Tensor = check_real("c", c, minimum=0.0, exclusive=True)
-        self.orthogonal = check_instance("orthogonal", orthogonal, bool, "True or False")
         super().__init__(directions, seed, causal)
+        self.orthogonal = check_instance("orthogonal", orthogonal, bool, "True or False")
 
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         program = executor.program
