@@ -59,11 +59,13 @@ def check_variants(name: str, angles: torch.Tensor, count: int, time_steps: int,
     check_bytes(name, needed, f"{shown(count)} variants of {batch} circuits")
 
 
-def check_perturbation(name: str, size: float, angles: torch.Tensor, executor: Executor) -> None:
-    """Refuse one that rounding swallows, or that swallows the angles: the difference would be a silent zero."""
+def check_perturbation(name: str, sizes: float | torch.Tensor, angles: torch.Tensor, executor: Executor) -> None:
+    """Refuse sizes that rounding swallows, or that swallow the angles: the difference would be a silent zero."""
     dtype = getattr(executor.backend, "dtype", angles.dtype)  # the backend's own, if it computes in another
     unit = torch.finfo(dtype).eps
     least = unit * max([1.0, *angles.detach().abs().amax((0, 1)).tolist()])
-    if not least < size < 1 / unit:
+    for size in torch.as_tensor(sizes, dtype=torch.float64, device="cpu").unique().tolist():
+        if least < size < 1 / unit:
+            continue
         allowed = f"more than {least:.1g} (the spacing of numbers at the angles) and less than {1 / unit:.1g}"
         raise ValueError(f"{name} must be {allowed} in {dtype}; got {size:g}")

@@ -12,7 +12,7 @@ from ..checks import check_bytes, check_instance, check_integer, shown, torch_ge
 from ..simulation import StepProgram, Streams, drawn
 from .base import GradientEstimator
 
-__all__ = ["RandomDirections", "hadamard_rows"]
+__all__ = ["RandomDirections", "hadamard_rows", "random_signs"]
 
 
 class RandomDirections(GradientEstimator):
@@ -31,8 +31,7 @@ class RandomDirections(GradientEstimator):
         shape = (self.directions, *angles.shape)
         check_bytes("directions", 40 * math.prod(shape), f"{shown(self.directions)} for angles of shape {shape[1:]}")
         copies = (self.directions * len(angles), *angles.shape[1:])
-        bits = drawn(partial(torch.randint, 2), copies, self.generator, torch.int64, len(angles))
-        return (2 * bits - 1).view(shape).to(angles)
+        return random_signs(copies, self.generator, len(angles)).view(shape).to(angles)
 
     def difference(self, executor: Executor, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """f(+) - f(-) of circuits (2 m, batch, time, G), the + ones first: (m, batch, 1, 1), over all outputs together.
@@ -44,6 +43,11 @@ class RandomDirections(GradientEstimator):
             return (plus - minus)[..., None, None]
         plus, minus = executor.values(gate_angles, weights).chunk(2)
         return (plus - minus).flip(-1).cumsum(-1).flip(-1)[..., None]
+
+
+def random_signs(shape: tuple[int, ...], generator: torch.Generator | Streams, batch: int) -> torch.Tensor:
+    """Independent signs +-1 (int64), the first axis over copies of a batch of so many samples, or of runs."""
+    return 2 * drawn(partial(torch.randint, 2), shape, generator, torch.int64, batch) - 1
 
 
 def hadamard_rows(rows: torch.Tensor, length: int) -> torch.Tensor:

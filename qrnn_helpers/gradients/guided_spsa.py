@@ -6,7 +6,7 @@ import torch
 
 from ..backends import Executor
 from ..checks import check_integer, check_real
-from ..simulation import StepProgram, Streams
+from ..simulation import StepProgram, count_runs
 from .parameter_shift import ParameterShift
 from .spsa import SPSA
 
@@ -67,7 +67,7 @@ class GuidedSPSA(SPSA):
 
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         self.directions = self.present(angles[0].numel())
-        runs = len(self.generator.generators) if isinstance(self.generator, Streams) else 1
+        runs = count_runs(self.generator)
         samples = torch.arange(len(angles), dtype=torch.int64, device=angles.device).view(runs, -1)
         count = max(1, int(self.share * samples.shape[1]))
         exact, others = samples[:, :count].flatten(), samples[:, count:].flatten()

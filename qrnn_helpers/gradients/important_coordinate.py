@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..backends import Executor
-from ..simulation import StepProgram, Streams, drawn
+from ..simulation import StepProgram, count_runs, drawn
 from .dead_angles import LiveAngles, live_angles
 from .parameter_shift import RandomCoordinate
 
@@ -44,7 +44,7 @@ class ImportantCoordinate(RandomCoordinate):
 
     def _places(self, executor: Executor, gate_angles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch, total = len(gate_angles), gate_angles[0].numel()
-        runs = len(self.generator.generators) if isinstance(self.generator, Streams) else 1
+        runs = count_runs(self.generator)
         if self.squares.shape != (runs, total):
             self.squares = torch.zeros(runs, total, dtype=torch.float64, device=gate_angles.device)
             self.counts = self.squares

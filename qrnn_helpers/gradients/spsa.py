@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 
 from ..backends import Executor
 from ..checks import check_instance, check_integer, check_real
 from ..simulation import drawn
 from .base import check_perturbation, check_variants
-from .directions import RandomDirections, hadamard_rows
+from .directions import RandomDirections, hadamard_rows, random_signs
 
 __all__ = ["SPSA"]
 
@@ -49,8 +47,7 @@ class SPSA(RandomDirections):
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         program = executor.program
         c = self.sizes(angles)
-        for size in (c.min(), c.max()):
-            check_perturbation("c", float(size), angles, executor)
+        check_perturbation("c", c, angles, executor)
         check_variants("directions", angles, 2 * self.directions, angles.shape[1], len(program.occurrences))
         signs = self.signs(angles)
         perturbed = torch.cat([angles + c * signs, angles - c * signs])
@@ -67,8 +64,8 @@ class SPSA(RandomDirections):
         check_integer("directions", self.directions, maximum=order)
         keys = drawn(torch.rand, (batch, order), self.generator, batch=batch)
         rows = hadamard_rows(keys.argsort(1)[:, : self.directions].T, places)
-        columns = drawn(partial(torch.randint, 2), (batch, places), self.generator, torch.int64, batch)
-        return (rows * (2 * columns - 1)).view(self.directions, *angles.shape).to(angles)
+        columns = random_signs((batch, places), self.generator, batch)
+        return (rows * columns).view(self.directions, *angles.shape).to(angles)
 
     def sizes(self, angles: torch.Tensor) -> torch.Tensor:
         """c for every sample, (batch, 1, 1): one number, or one for each of several runs that share the batch."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import torch
 
 from ..backends import Executor
 from ..checks import check_bytes, check_real, shown
-from ..simulation import drawn
 from .base import check_perturbation, check_variants
-from .directions import RandomDirections
+from .directions import RandomDirections, random_signs
 
 __all__ = ["WeightSPSA"]
 
@@ -42,8 +40,7 @@ class WeightSPSA(RandomDirections):
         check_variants("directions", angles, 2 * self.directions, angles.shape[1], len(executor.program.occurrences))
         signs = self.weight_signs(runs, angles.shape[2], inputs)
         c = torch.as_tensor(self.c, dtype=angles.dtype, device=angles.device).reshape(-1, 1, 1)
-        for size in (c.min(), c.max()):
-            check_perturbation("c", float(size), angles, executor)
+        check_perturbation("c", c, angles, executor)
         moves = (c * (inputs @ signs.mT)).view(self.directions, *angles.shape)
         perturbed = executor.program.gate_angles(torch.cat([angles + moves, angles - moves]))
         difference = self.difference(executor, perturbed, weights).view(self.directions, runs, -1).sum(-1)
@@ -53,5 +50,4 @@ class WeightSPSA(RandomDirections):
         """Independent signs +-1, (directions, R, P, input)."""
         shape = (self.directions, runs, angles, inputs.shape[-1])
         check_bytes("directions", 40 * math.prod(shape), f"{shown(self.directions)} for weights of shape {shape[1:]}")
-        bits = drawn(partial(torch.randint, 2), (shape[0] * runs, *shape[2:]), self.generator, torch.int64, runs)
-        return (2 * bits - 1).view(shape).to(inputs)
+        return random_signs((shape[0] * runs, *shape[2:]), self.generator, runs).view(shape).to(inputs)

@@ -7,7 +7,7 @@ from .heisenberg import HeisenbergPicture, along, as_range, joint_moments
 from .operators import ground, kraus_operators, replaced_operators
 from .pauli import PauliSteps
 from .program import PAULI_PRODUCTS, StepProgram
-from .streams import Streams, drawn
+from .streams import Streams, count_runs, drawn
 from .trajectories import mean_and_shot, outcomes
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "channel_step",
     "along",
     "as_range",
+    "count_runs",
     "drawn",
     "evolve",
     "ground",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Streams", "drawn"]
+__all__ = ["Streams", "count_runs", "drawn"]
 
 
 class Streams:
@@ -43,6 +43,11 @@ class Streams:
         numbers = torch.cat(parts)  # sorted by run
         rank = rows.argsort(stable=True).argsort()
         return numbers.unflatten(0, (len(rows), each))[rank.to(self.device)].flatten(0, 1)
+
+
+def count_runs(generator: Generator | Streams) -> int:
+    """How many runs share a batch: one, unless the generator is one for each of several."""
+    return len(generator.generators) if isinstance(generator, Streams) else 1
 
 
 def drawn(

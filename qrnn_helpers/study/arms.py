@@ -34,6 +34,7 @@ from ..gradients import (
 from ..models import QRNN, StackedQRNN
 from ..tasks import PARTS, Task, lorenz_observer, nrmse, patch_forecast
 from ..training import Budget, fit_side_by_side
+from .jobs import state_from
 
 ARMS = {
     "shift": "parameter-shift rule",
@@ -286,11 +287,8 @@ def weights_of(model: QRNN) -> dict[str, list[float]]:
 def trained(problem: Problem, setting: Setting, seed: int, weights: dict[str, list[float]]) -> QRNN:
     """A stored run's network."""
     model = network(problem, setting, seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            stored = torch.tensor(weights[name], dtype=parameter.dtype, device=parameter.device)
-            parameter.copy_(stored.view_as(parameter))
-    return model
+    shapes = {name: value.shape for name, value in model.named_parameters()}
+    return state_from(model, {name: np.reshape(values, shapes[name]) for name, values in weights.items()})
 
 
 def described(problem: Problem) -> dict:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 import numpy as np
-from scipy.stats import qmc
+from scipy.stats import gmean, qmc
 
 from ..training import Budget
 from .arms import MAIN, YARDSTICKS, Problem, Setting, as_settings, train, tune, update_circuits
@@ -324,8 +324,7 @@ class Tuning:
         found = []
         for job in jobs:
             for setting, trial in zip(job.settings["settings"], job.result["trials"], strict=True):
-                score = float(np.exp(np.log(trial["validation"]).mean()))
-                found.append((score, Setting(**setting)))
+                found.append((float(gmean(trial["validation"])), Setting(**setting)))
         return sorted(found, key=lambda pair: pair[0])
 
 
@@ -447,4 +446,4 @@ def jobs() -> Iterator[Job]:
 def summary(job: Job) -> dict[str, float]:
     """The error on validation windows: of runs the geometric mean over seeds, of trials the best setting's."""
     trials_of = job.result.get("trials", [job.result])
-    return {"validation": min(float(np.exp(np.log(trial["validation"]).mean())) for trial in trials_of)}
+    return {"validation": min(float(gmean(trial["validation"])) for trial in trials_of)}

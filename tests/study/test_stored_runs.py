@@ -11,7 +11,7 @@ from qrnn_helpers.training import Budget
 COMPARED = 100
 """Updates: further on, training amplifies the last bit."""
 
-RTOL = 1e-3
+RTOL = 1e-4
 
 
 def stored() -> list[Job]:

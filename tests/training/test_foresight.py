@@ -76,12 +76,15 @@ def trained(model):
     return next(module.cost for module in model.modules() if hasattr(module, "cost"))
 
 
+def both(model):
+    """What is foreseen of a model's training, and then its ledger."""
+    return foreseen(model), trained(model)
+
+
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_ledger_holds_what_was_foreseen(backend, gradient):
-    model = network(BACKENDS[backend](), GRADIENTS[gradient]())
-    found = foreseen(model)
-    ledger = trained(model)
+    found, ledger = both(network(BACKENDS[backend](), GRADIENTS[gradient]()))
     assert found.exact and "at most" not in str(found)
     assert (found.circuits, found.shots, found.jobs) == (ledger.circuits, ledger.shots, ledger.jobs)
     assert (found.depth, found.two_qubit_gates) == (ledger.depth, ledger.two_qubit_gates)
@@ -98,9 +101,7 @@ def test_runs_that_a_simulator_splits_are_foreseen(gradient, monkeypatch):
 @pytest.mark.parametrize("gradient", DRAWN)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_what_is_drawn_is_foreseen_at_most(backend, gradient):
-    model = network(BACKENDS[backend](), DRAWN[gradient]())
-    found = foreseen(model)
-    ledger = trained(model)
+    found, ledger = both(network(BACKENDS[backend](), DRAWN[gradient]()))
     assert not found.exact and "at most" in str(found)
     assert found.circuits / 2 < ledger.circuits <= found.circuits
     assert ledger.shots <= found.shots and found.jobs / 2 < ledger.jobs <= found.jobs
