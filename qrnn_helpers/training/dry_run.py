@@ -10,7 +10,7 @@ import torch
 from ..backends import Backend, CostLedger, Executor
 from ..gradients import Autograd, GradientEstimator, GuidedSPSA, RandomCoordinate, WeightSPSA
 from ..models import QuantumRecurrentLayer
-from ..simulation import StepProgram, Streams
+from ..simulation import StepProgram, count_runs
 from ..torch_modes import settled
 
 __all__ = ["Booked", "booked"]
@@ -93,6 +93,5 @@ def _dry_update(
 
 def _inputs(gradient: WeightSPSA, angles: torch.Tensor) -> torch.Tensor:
     """Inputs (R, batch * time, 1) of the encoders of R runs: how many there are of each does not count."""
-    generator = gradient.generator
-    runs = len(generator.generators) if isinstance(generator, Streams) else 1
+    runs = count_runs(gradient.generator)
     return angles.new_ones(runs, angles.shape[0] * angles.shape[1] // runs, 1)
