@@ -18,7 +18,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -239,7 +239,7 @@ def inject(
     """Before every step add noise |g| sqrt(ratio) R z, z normal, to the encoder's g: its mean square is ratio |g|^2."""
 
     @torch.no_grad()
-    def add(*_: object) -> None:
+    def add() -> None:
         weight, bias = model.encoder.weight.grad, model.encoder.bias.grad
         assert weight is not None and bias is not None  # after a backward pass
         size = (ratio * (weight.square().sum() + bias.square().sum())).sqrt()
@@ -248,7 +248,26 @@ def inject(
         weight += moved[:, :-1]
         bias += moved[:, -1]
 
-    return optimizer.register_step_pre_hook(add)
+    return behind_backward(optimizer, add)
+
+
+def behind_backward(optimizer: torch.optim.Optimizer, change: Callable[[], None]) -> RemovableHandle:
+    """Call ``change`` between a step's gradient and the step: behind the closure, which makes the gradient, if any."""
+
+    def before(_: torch.optim.Optimizer, given: tuple, options: dict) -> tuple[tuple, dict] | None:
+        own, *closures = given
+        if not closures:
+            change()
+            return None
+
+        def changed() -> torch.Tensor:
+            loss = closures[0]()
+            change()
+            return loss
+
+        return (own, changed), options
+
+    return optimizer.register_step_pre_hook(before)
 
 
 def optimizer_of(name: str, model: QRNN, rate: float) -> torch.optim.Optimizer:

@@ -240,6 +240,21 @@ def test_the_hook_adds_noise_of_the_stated_size(kind):
     assert sum(squares) / 300 == pytest.approx(0.0 if kind == "none" else 5.0, rel=0.05)
 
 
+def test_noise_reaches_the_steps_of_a_training(train):
+    """`fit` works the gradient out in a closure: with SGD at rate 1 the noise is what one update moves beside it."""
+    ends = []
+    for kind in ("none", "isotropic"):
+        model = network(PROBLEM, Setting("exact", 0.0, 1), 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        start = encoder_weights(model)
+        root = noise_root(kind, torch.eye(start.numel(), dtype=start.dtype))
+        inject(optimizer, model, root, 5.0, torch.Generator().manual_seed(2))
+        laws.advance(model, optimizer, train, PROBLEM, 8, 1, 0)
+        ends.append(encoder_weights(model) - start)
+    step, moved = ends[0].square().sum(), (ends[1] - ends[0]).square().sum()
+    assert (moved / step).item() == pytest.approx(5.0, rel=0.4)  # one draw of 130 numbers
+
+
 def test_jobs_have_names_of_their_own_and_work_that_takes_their_settings(monkeypatch):
     every = list(laws.jobs())
     assert len({job.label for job in every}) == len(every)
