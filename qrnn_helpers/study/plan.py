@@ -116,12 +116,13 @@ COPRIMARY = ("1e7", "1e8", "4e5 circuits")
 
 STAGES = {
     "A": ("1e5", "1e6", "1e7"),
-    "B": ("4e5 circuits", "3e5", "3e6", "3e7", "1e8"),
+    "B": ("4e5 circuits", "3e5", "3e6"),
     "C": ("1e6", "1e7"),
     "D": ("1e6", "1e7"),
     "E": ("1e7",),
+    "F": ("3e7", "1e8"),
 }
-"""Budgets whose test windows are opened together, when all runs at them are stored: A and B of the main problem and
+"""Budgets whose test windows are opened together, when all runs at them are stored: A, B and F of the main problem and
 the core arms, C of the secondary arms, D of the scaling cross, E of the replications."""
 
 LATER = ("C", "D", "E")

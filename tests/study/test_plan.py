@@ -203,7 +203,7 @@ def test_every_budget_has_one_level_and_one_stage():
     assert [plan.level_of(budget) for budget in plan.BUDGETS] == ["1e5", "1e5", "1e6", "1e6", "1e7", "1e7", "1e8"] + [
         "4e5 circuits"
     ]
-    first = [budget for stage in ("A", "B") for budget in plan.STAGES[stage]]
+    first = [budget for stage in ("A", "B", "F") for budget in plan.STAGES[stage]]
     assert sorted(first) == sorted(plan.BUDGETS)
 
 
@@ -245,7 +245,7 @@ def test_later_stages_take_over_settings_and_keep_apart(empty):
 
 def test_stages_hold_their_problems_and_arms():
     sizes = {stage: len(plan.cells(stage)) for stage in plan.STAGES}
-    assert sizes == {"A": 3 * 5, "B": 5 * 5, "C": 2 * 4, "D": 2 * 6 * 5, "E": 4 * 5}
+    assert sizes == {"A": 3 * 5, "B": 3 * 5, "C": 2 * 4, "D": 2 * 6 * 5, "E": 4 * 5, "F": 2 * 5}
 
 
 def test_seeds_of_trials_are_not_those_of_the_evaluation():
@@ -256,6 +256,6 @@ def test_test_windows_stay_closed_while_a_run_is_missing(empty):
     with pytest.raises(ValueError, match="stage A must be complete before its test windows are opened"):
         opened.opening("A")
     with pytest.raises(ValueError, match="stage must be"):
-        opened.opening("F")
+        opened.opening("G")
     with pytest.raises(ValueError, match="missing: .*'6qubits-8steps spsa at 1e6'"):
         opened.opening("D")
