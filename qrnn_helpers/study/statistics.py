@@ -392,15 +392,15 @@ def crossing(first: pd.DataFrame, second: pd.DataFrame, generator: np.random.Gen
     budgets = np.log(check_array("first.columns", first.columns.to_numpy(), 1))
     difference = (log_errors(first) - log_errors(second)).to_numpy()
     leader = np.sign(difference.mean(axis=0)[-1])
-    found = _last_crossing(leader * difference.mean(axis=0), budgets)
+    found = last_crossing(leader * difference.mean(axis=0), budgets)
     if found in (0.0, np.inf):
         return None
     draws = leader * difference[_resamples(len(first), generator)].mean(axis=1)
-    crossings = np.array([_last_crossing(draw, budgets) for draw in draws])
+    crossings = np.array([last_crossing(draw, budgets) for draw in draws])
     return _estimate(found, crossings, crossings)
 
 
-def _last_crossing(lead: np.ndarray, budgets: np.ndarray) -> float:
+def last_crossing(lead: np.ndarray, budgets: np.ndarray) -> float:
     """Where a lead turns positive for good: 0 if it always is, infinite if it is not at the end."""
     behind = np.flatnonzero(lead <= 0)
     if not len(behind):
