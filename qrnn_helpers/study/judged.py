@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..circuits import rotation_step
 from . import laws, opened, plan
-from .answer import listed
+from .answer import estimate_text, listed, p_text
 from .arms import Problem
 from .jobs import Job
 from .laws import KINDS, LAWS, cell
@@ -110,6 +110,22 @@ def crossing_angles(ratios: pd.Series) -> float:
     return last_crossing(np.log(rising.to_numpy()), np.log(rising.index.to_numpy(dtype=float)))
 
 
+def on_four_qubits(ratios: pd.Series, arm: str = "shift") -> pd.Series:
+    """An arm's ratios in the cells of four qubits, by angles: those that differ in steps alone."""
+    found = {angles(problem): ratios.get((cell(problem), arm), np.nan) for problem in laws.CELLS if problem.memory == 2}
+    return pd.Series(found, dtype=float).sort_index().dropna()
+
+
+def crossing_text(ratios: pd.Series) -> str:
+    """`crossing_angles` in words."""
+    if len(ratios) < 2:
+        return "not measured yet"
+    found = crossing_angles(ratios)
+    if found == 0:
+        return f"below {ratios.index.min()}"
+    return f"beyond {ratios.index.max()}" if np.isinf(found) else f"{found:.0f}"
+
+
 # --- trained ------------------------------------------------------------------------------
 
 
@@ -195,18 +211,40 @@ def outcome_text(found: Judgement | None) -> str:
     """What the protocol's table says of a judgement."""
     if found is None:
         return "not measured yet"
-    laws_errors = found.errors[list(JUDGED)]
-    best = str(laws_errors.idxmin())
-    named = listed([f"{laws_errors[law]:.2f} for {NAMES[law]}" for law in JUDGED])
+    best = nearest(found)
+    named = listed([f"{found.errors[law]:.2f} for {NAMES[law]}" for law in JUDGED])
     done = found.cells == len(laws.CELLS)
     sure = "" if done else f"so far, over {found.cells} of {len(laws.CELLS)} cells, "
-    if found.errors["constant"] <= laws_errors[best]:
-        verdict = f"no law follows the trained ratios better than {NAMES['constant']}, and all are refuted"
+    verb = "is" if done else "would be"
+    if best == "constant":
+        verdict = f"no law follows the trained ratios better than {NAMES[best]}, and every law {verb} refuted"
     elif best == "error":
-        verdict = "the error law is nearest, and the curvature explanation is refuted"
+        verdict = f"the error law is nearest, and the curvature explanation {verb} refuted"
     else:
-        verdict = f"{NAMES[best]} is nearest, and the error law is refuted"
+        verdict = f"{NAMES[best]} is nearest, and the error law {verb} refuted"
     return f"{sure}{verdict} (mean absolute log error {named})"
+
+
+def nearest(found: Judgement) -> str:
+    """The registered law of the smallest log error, or "constant" where none is below the constant's."""
+    best = str(found.errors[list(JUDGED)].idxmin())
+    return "constant" if found.errors["constant"] <= found.errors[best] else best
+
+
+def explained_text(judgements: Iterable[Judgement | None]) -> str:
+    """What the judgements say of why the cheap guess costs what it does."""
+    found = {nearest(each) for each in judgements if each is not None}
+    if not found:
+        return "why the methods' costs differ is not measured yet"
+    if found == {"constant"}:
+        return "none of the laws explains the ratios of the methods' costs"
+    if found == {"error"}:
+        return (
+            "the squared error alone tells the ratios of the methods' costs best, and curvature is not needed for them"
+        )
+    if found <= {"curvature", "adam"}:
+        return "the ratios of the methods' costs are nearest to those of noise weighted by curvature"
+    return "which law is nearest to the ratios of the methods' costs depends on where the noise is measured"
 
 
 # --- causal test --------------------------------------------------------------------------
@@ -245,3 +283,21 @@ def causal_outcome(table: pd.DataFrame) -> str:
     if (table["holm_equivalent"] <= ALPHA).all():
         return "error"
     return "neither" if (sure & (effects < 0)).any() else "undecided"
+
+
+CAUSAL = {
+    "curvature": "noise along the curvature trains worse than equal noise of both others: the error law is refuted",
+    "error": "equal noise of all three shapes trains alike within 10 %, and the curvature laws are refuted",
+    "neither": "noise along the curvature is not the worst, against the curvature laws",
+    "undecided": "the seeds do not tell whether the shape of equal noise matters",
+}
+"""Outcomes of the causal test in words."""
+
+
+def causal_text(table: pd.DataFrame) -> str:
+    """The outcome, and how the noises stand to each other."""
+    ratios = [
+        f"{row.first} over {row.second} {estimate_text(Estimate(row.ratio, row.low, row.high))}, {p_text(row.holm)}"
+        for row in table.itertuples()
+    ]
+    return f"{CAUSAL[causal_outcome(table)]} (ratios of errors: {'; '.join(ratios)})"

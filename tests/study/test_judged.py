@@ -147,7 +147,7 @@ def test_a_constant_may_refute_all():
     constant = pd.Series(3.0, ratios().index)
     found = judged.judge(ratios(), constant)
     assert found.errors["constant"] == 0
-    assert "and all are refuted" in judged.outcome_text(found)
+    assert "and every law is refuted" in judged.outcome_text(found)
 
 
 def test_one_cell_has_no_constant_and_no_last_word():
@@ -155,6 +155,28 @@ def test_one_cell_has_no_constant_and_no_last_word():
     found = judged.judge(ratios(), first)
     assert np.isnan(found.errors["constant"])
     assert judged.outcome_text(found).startswith("so far, over 1 of 7 cells, the error law is nearest")
+    assert "and the curvature explanation would be refuted" in judged.outcome_text(found)
+
+
+def test_what_explains_the_costs_follows_the_judgements():
+    found = {law: judged.judge(ratios(), ratios()[law]) for law in LAWS[:3]}
+    assert "curvature is not needed" in judged.explained_text([found["error"], None])
+    assert "weighted by curvature" in judged.explained_text([found["curvature"], found["adam"]])
+    assert "depends on where" in judged.explained_text([found["error"], found["adam"]])
+    assert judged.explained_text([None, None]).endswith("is not measured yet")
+    constant = judged.judge(ratios(), pd.Series(3.0, ratios().index))
+    assert judged.explained_text([constant]).startswith("none of the laws")
+
+
+def test_where_methods_cross_is_said_of_the_cells_of_four_qubits():
+    """log ratio = log(angles/81), whatever the cells of six and eight qubits have."""
+    costs = pd.Series({(cell(p), "shift"): judged.angles(p) / 81 for p in CELLS if p.memory == 2})
+    costs[cell(CELLS[1]), "shift"] = 1e-3
+    assert list(judged.on_four_qubits(costs).index) == [27, 54, 108, 216, 432]
+    assert judged.crossing_text(judged.on_four_qubits(costs)) == "81"
+    assert judged.crossing_text(judged.on_four_qubits(100 * costs)) == "below 27"
+    assert judged.crossing_text(judged.on_four_qubits(costs / 100)) == "beyond 432"
+    assert judged.crossing_text(judged.on_four_qubits(costs.iloc[:1])) == "not measured yet"
 
 
 def test_ratios_that_are_only_bounded_do_not_count():
@@ -192,6 +214,7 @@ def test_the_causal_test_names_what_it_shows(levels, spread, outcome):
     table = judged.compared(errors, dice())
     assert len(table) == 3 and (table["holm"] >= table["p"]).all()
     assert judged.causal_outcome(table) == outcome
+    assert judged.causal_text(table).startswith(judged.CAUSAL[outcome])
 
 
 def test_injections_are_read_by_kind_and_rate(tmp_path, monkeypatch):
