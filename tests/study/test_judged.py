@@ -70,6 +70,8 @@ def test_a_cell_is_measured_once_all_its_checkpoints_are_stored(stored):
     assert judged.measured_cells() == [MAIN]
     stored[3].path.unlink()
     assert judged.measured_cells() == []
+    nothing = judged.predicted(judged.predictions([]), "exact")
+    assert nothing.empty and judged.judge(nothing, ratios()["error"]) is None
 
 
 def test_records_of_no_clean_commit_are_refused(stored):
