@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import product
 
 import numpy as np
@@ -177,9 +177,11 @@ class TruncatedExact(GradientEstimator):
         return total
 
 
-def built(problem: Problem, setting: Setting, reach: int | None, seed: int) -> QRNN:
-    """An untrained network whose gradients reach so many steps back; None: all."""
+def built(problem: Problem, setting: Setting, reach: int | None, seed: int, centred: bool = False) -> QRNN:
+    """An untrained network whose gradients reach so many steps back (None: all); ``centred``: from biases at 0."""
     model = network(problem, setting, seed)
+    if centred:
+        torch.nn.init.zeros_(model.encoder.bias)
     if reach is None:
         return model
     exact = setting.arm == "exact"
@@ -222,11 +224,12 @@ def train(
     seeds: list[int],
     reach: int | None,
     clip: float | None,
+    centred: bool = False,
 ) -> dict:
     """Validation NRMSE, by rate and seed, of runs side by side; quantiles of the norms of their gradients, by rate."""
     given, chosen = Problem(**problem), Setting(**setting)
     runs = list(product(rates, seeds))
-    stack = StackedQRNN([built(given, chosen, reach, seed) for _, seed in runs])
+    stack = StackedQRNN([built(given, chosen, reach, seed, centred) for _, seed in runs])
     norms: list[torch.Tensor] = []
     fit_side_by_side(
         stack,
@@ -261,6 +264,12 @@ def training(problem: Problem, arm: str, reach: int | None = None, clip: float |
     )
 
 
+def centred(problem: Problem, arm: str) -> Job:
+    """The same from biases at 0."""
+    job = training(problem, arm)
+    return replace(job, name=job.name.replace("train-", "train-centred-"), settings=job.settings | {"centred": True})
+
+
 def longer(reach: int | None) -> Job:
     """Ten times the shots, in the setting that the study's trials chose there; the seeds that tell alone."""
     setting = Setting("causal", 0.006, 2, 16, 16, 0.24, 0.0)
@@ -275,7 +284,8 @@ def trainings() -> list[Job]:
     elsewhere = [training(problem, "exact", reach) for problem in (LORENZ, TWO_WAY) for reach in (None, 0)]
     clips = [training(MAIN, "causal", None, clip) for clip in CLIPS]
     moments = [training(momentum, "causal", None, clip) for clip in (None, CLIPS[0])]
-    return [*cut, training(MAIN, "spsa"), *elsewhere, *clips, *moments, longer(None), longer(0)]
+    starts = [centred(MAIN, "exact"), centred(MAIN, "causal"), centred(LORENZ, "exact")]
+    return [*cut, training(MAIN, "spsa"), *elsewhere, *clips, *moments, longer(None), longer(0), *starts]
 
 
 def gradient_job(problem: Problem) -> Job:

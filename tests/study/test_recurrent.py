@@ -117,4 +117,7 @@ def test_jobs_have_names_of_their_own_and_trainings_do_not_depend_on_their_compa
     assert both["updates"] == alone["updates"] == 3
     assert both["validation"][0][1] == pytest.approx(alone["validation"][0][0], rel=1e-5)
     assert recurrent.built(Problem(1, 1, 3), EXACT, None, 0).layer.gradient.circuits(None, 3) == 0
+    start, centred = (recurrent.built(Problem(1, 1, 3), EXACT, None, 0, flag) for flag in (False, True))
+    assert torch.equal(start.encoder.weight, centred.encoder.weight)
+    assert centred.encoder.bias.abs().max() == 0 < start.encoder.bias.abs().min()
     assert network(Problem(1, 1, 3), EXACT, 0).layer.backend.dtype == torch.complex64
