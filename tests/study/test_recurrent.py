@@ -110,7 +110,7 @@ def test_memory_of_a_step_without_coupling_is_kept_and_a_unital_one_shrinks():
 def test_jobs_have_names_of_their_own_and_trainings_do_not_depend_on_their_company():
     every = list(recurrent.jobs())
     assert len({job.label for job in every}) == len(every)
-    job = recurrent.training(recurrent.TWO_WAY, "exact", 0)
+    job = recurrent.lorenz(0)
     given = job.settings | {"budget": {"steps": 3}, "problem": {"memory": 1, "readout": 1, "steps": 3}}
     both = recurrent.train(**given | {"seeds": [200, 201]})
     alone = recurrent.train(**given | {"seeds": [201]})
