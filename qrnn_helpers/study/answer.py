@@ -198,9 +198,12 @@ def front(runs: pd.DataFrame, priced: pd.DataFrame, arm: str) -> pd.DataFrame:
 
 
 def bought(runs: pd.DataFrame, rungs: pd.DataFrame, arm: str, money: float) -> pd.Series | None:
-    """Errors of the seeds of an arm for so much money, interpolated between rungs in logarithms; None off them."""
+    """Errors of the seeds of an arm for so much money, interpolated between rungs in logarithms.
+
+    None for less than the first rung costs; for more than the last one costs its errors, which are then a bound.
+    """
     prices = np.log(rungs["money"].to_numpy())
-    if not prices[0] <= np.log(money) <= prices[-1]:
+    if np.log(money) < prices[0]:
         return None
     logs = pd.DataFrame({name: log_errors(errors_at(runs, str(name), arms=[arm]))[arm] for name in rungs.index})
     weights = [np.interp(np.log(money), prices, unit) for unit in np.eye(len(prices))]
@@ -215,7 +218,8 @@ def round_sums(least: float, most: float) -> list[float]:
 def decisions(runs: pd.DataFrame, machine: str, generator: np.random.Generator) -> pd.DataFrame:
     """What to do on a machine for round sums of money, and at the budget in circuits if it is measured.
 
-    Arms are ranked at equal money, each by interpolation of its own ladder; off its ladder an arm is not measured.
+    Arms are ranked at equal money, each by interpolation of its own ladder.  One whose first rung costs more is not
+    measured; one whose last rung costs less keeps the error of that, more money could only help it.
     """
     priced = bills(runs, machine)
     fronts = {arm: front(runs, priced, arm) for arm in CORE}
@@ -233,7 +237,9 @@ def _decision(
     """A row of `decisions` for a sum of money."""
     found = {arm: bought(runs, rungs, arm, money) for arm, rungs in fronts.items()}
     errors = pd.DataFrame({arm: values for arm, values in found.items() if values is not None})
+    ended = {arm for arm, rungs in fronts.items() if rungs["money"].iloc[-1] < money}
     row = {"USD": count_text(money), "money": money, "not measured": _names(set(CORE) - set(errors))}
+    row |= {"ladder ends below": _names(ended)}
     if errors.empty:
         return row | {"method": "not measured"}
     winner = ranking(errors)[0]
@@ -241,7 +247,10 @@ def _decision(
     below = rungs[rungs["money"] <= money * (1 + 1e-9)].iloc[-1]
     logs = np.log(rungs[["money", "seconds", "shots"]].to_numpy()).T
     between = {name: np.exp(np.interp(np.log(money), logs[0], logs[k])) for k, name in ((1, "seconds"), (2, "shots"))}
-    return row | _advice(errors, winner, below.to_dict() | between, generator)
+    advice = _advice(errors, winner, below.to_dict() | between, generator)
+    if winner in ended:
+        advice["expected error"] = f"at most {advice['expected error']}"
+    return row | advice
 
 
 def _at_circuits(runs: pd.DataFrame, priced: pd.DataFrame, generator: np.random.Generator) -> dict:
@@ -249,7 +258,7 @@ def _at_circuits(runs: pd.DataFrame, priced: pd.DataFrame, generator: np.random.
     errors = errors_at(runs, CIRCUITS)
     winner = ranking(errors)[0]
     setting = priced.loc[(winner, CIRCUITS)].to_dict()
-    row = {"USD": count_text(setting["money"]), "money": setting["money"], "not measured": ""}
+    row = {"USD": count_text(setting["money"]), "money": setting["money"], "not measured": "", "ladder ends below": ""}
     return row | _advice(errors, winner, setting, generator)
 
 

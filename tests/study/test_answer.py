@@ -194,7 +194,7 @@ def test_machines_that_charge_alike_stand_together():
         np.testing.assert_allclose(bills, charge(first, 7.0, 1000.0, 2.0)["money"])
 
 
-def test_money_is_interpolated_within_the_ladder_and_not_beyond():
+def test_money_is_interpolated_within_the_ladder_and_ends_with_it():
     """Errors that fall as a power of the shots do so between rungs, too, where money goes by shots."""
     found = runs({"causal": 0.2})
     priced = answer.bills(found, "braket_forte")
@@ -204,7 +204,9 @@ def test_money_is_interpolated_within_the_ladder_and_not_beyond():
         errors = answer.bought(found, rungs, "causal", shots * price)
         np.testing.assert_allclose(np.log(errors).mean(), -0.2 * np.log(shots / 1e5), atol=0.01)
     assert answer.bought(found, rungs, "causal", 0.9e5 * price) is None
-    assert answer.bought(found, rungs, "causal", 1.1e7 * price) is None
+    most = max(answer.RUNGS.values())
+    beyond = answer.bought(found, rungs, "causal", 3 * most * price)
+    np.testing.assert_allclose(beyond, answer.bought(found, rungs, "causal", most * price))
 
 
 def test_a_rung_that_is_undercut_at_a_smaller_error_is_left_out():
@@ -255,6 +257,15 @@ def test_an_arm_off_its_ladder_is_not_measured():
     found.loc[dear, "circuits"] *= 16
     first = answer.decisions(found, "braket_ankaa", dice()).iloc[0]
     assert first["not measured"] == "shift" and first["method"] == "causal"
+
+
+def test_an_arm_whose_ladder_ends_below_a_sum_keeps_its_last_error():
+    """The shift rule's ladder ends at sixteen times the money, at an error above that of the others' last rungs."""
+    found = runs(SLOPES)
+    found.loc[found["arm"] == "shift", ["circuits", "shots"]] *= 16
+    last = answer.decisions(found, "braket_forte", dice()).query("method != 'not measured'").iloc[-1]
+    assert last["method"] == "causal" and last["expected error"].startswith("at most ")
+    assert last["ladder ends below"] == "spsa, causal, weights, coordinates"
 
 
 def test_a_circuits_gates_are_those_of_the_unrolled_circuit():
