@@ -235,9 +235,16 @@ def nearest(found: Judgement) -> str:
 
 def explained_text(judgements: Iterable[Judgement | None]) -> str:
     """What the judgements say of why the cheap guess costs what it does."""
-    found = {nearest(each) for each in judgements if each is not None}
+    known = [each for each in judgements if each is not None]
+    found = {nearest(each) for each in known}
     if not found:
         return "why the methods' costs differ is not measured yet"
+    done = all(each.cells == len(laws.CELLS) for each in known)
+    return f"{'' if done else 'so far, '}{_explanation(found)}"
+
+
+def _explanation(found: set[str]) -> str:
+    """By the nearest laws of all judgements."""
     if found == {"constant"}:
         return "none of the laws explains the ratios of the methods' costs"
     if found == {"error"}:

@@ -168,6 +168,8 @@ def test_what_explains_the_costs_follows_the_judgements():
     assert judged.explained_text([None, None]).endswith("is not measured yet")
     constant = judged.judge(ratios(), pd.Series(3.0, ratios().index))
     assert judged.explained_text([constant]).startswith("none of the laws")
+    part = judged.judge(ratios(), ratios()["error"].loc[[cell(MAIN)]])
+    assert judged.explained_text([part, None]).startswith("so far, the squared error")
 
 
 def test_where_methods_cross_is_said_of_the_cells_of_four_qubits():
