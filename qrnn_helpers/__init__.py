@@ -5,9 +5,11 @@ from .backends import (
     CostLedger,
     ExactBackend,
     MomentBackend,
+    NoisyBackend,
     SamplerBackend,
     SamplerError,
     ShotBackend,
+    SimpleNoise,
     machines,
 )
 from .baselines import Baseline, compare, standard_baselines, tune
@@ -77,6 +79,7 @@ __all__ = [
     "KS2D",
     "Lorenz",
     "MomentBackend",
+    "NoisyBackend",
     "ParameterShift",
     "PatchForecast",
     "QRNN",
@@ -88,6 +91,7 @@ __all__ = [
     "SamplerBackend",
     "SamplerError",
     "ShotBackend",
+    "SimpleNoise",
     "Task",
     "climate",
     "closed_loop",

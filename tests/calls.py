@@ -20,7 +20,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 from qiskit import QuantumCircuit
 from qiskit.primitives import BaseSamplerV2
+from qiskit.providers import BackendV2
 from qiskit.transpiler import PassManager
+from qiskit_aer.noise import NoiseModel
 from qiskit_aer.primitives import SamplerV2
 from torch import nn
 
@@ -128,6 +130,8 @@ FLOATING = optional(Kind("object", lambda v: isinstance(v, torch.dtype) and v.is
 CIRCUIT, PATH = a("circuit", QuantumCircuit), a("path", str, Path)
 BACKEND, GRADIENT = optional(a("object", q.Backend)), optional(a("object", q.GradientEstimator))
 FIELD = a("field", xr.DataArray)
+PROBABILITY = Kind("number", lambda value: real(0).admits(value) and value <= 1)
+LIFETIME = either(real(0, exclusive=True), Kind("number", lambda v: isinstance(v, float) and v == math.inf))
 RAN = Kind("object", lambda value: value is None or callable(getattr(value, "figures", None)))
 
 # ---------------------------------------------------------------- what a right answer is
@@ -556,6 +560,32 @@ TABLE = {
         lambda _: {"shots": 5, "seed": 1, "dtype": torch.complex128},
         {"shots": integer(1), "seed": SEED, "dtype": COMPLEX},
         outputs_and_gradient,
+    ),
+    "NoisyBackend": Call(
+        with_backend(q.NoisyBackend),
+        lambda _: {"noise": q.SimpleNoise(0.01, 0.02), "dtype": torch.complex128, "pass_manager": None},
+        {
+            "noise": a("object", q.SimpleNoise, NoiseModel, BackendV2), "dtype": COMPLEX,
+            "pass_manager": optional(a("object", PassManager)),
+        },
+        outputs_and_gradient,
+    ),
+    "SimpleNoise": Call(
+        lambda **given: there_and_back(q.NoisyBackend(q.SimpleNoise(**given)), gradient_for_noise()),
+        lambda _: {
+            "one_qubit": 0.01, "two_qubit": 0.02, "readout": 0.03, "reset": 0.04, "t1": 50.0, "t2": 60.0,
+            "measure_time": 2.0, "reset_time": 1.0,
+        },
+        {name: PROBABILITY for name in ("one_qubit", "two_qubit", "reset")}
+        | {"t1": LIFETIME, "t2": optional(LIFETIME), "measure_time": real(0), "reset_time": real(0)}
+        | {"readout": either(PROBABILITY, numeric())},
+        outputs_and_gradient,
+    ),
+    "SimpleNoise.scaled": Call(
+        lambda factor: q.SimpleNoise(0.01, 0.02, 0.03).scaled(factor),
+        lambda _: {"factor": 2.0},
+        {"factor": real(0)},
+        anything,
     ),
     "SamplerBackend": Call(
         with_backend(q.SamplerBackend),

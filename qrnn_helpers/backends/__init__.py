@@ -6,6 +6,8 @@ from .exact import ExactBackend
 from .executor import Executor
 from .jobs import SamplerError
 from .moments import MomentBackend
+from .noise import SimpleNoise
+from .noisy import NoisyBackend
 from .price_lists import charge, machines
 from .sampler import SamplerBackend
 from .shots import ShotBackend
@@ -16,9 +18,11 @@ __all__ = [
     "ExactBackend",
     "Executor",
     "MomentBackend",
+    "NoisyBackend",
     "SamplerBackend",
     "SamplerError",
     "ShotBackend",
+    "SimpleNoise",
     "charge",
     "machines",
 ]

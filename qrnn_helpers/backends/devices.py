@@ -14,7 +14,7 @@ from qiskit.transpiler import PassManager
 from ..checks import shown
 from .transpiled import BASIS
 
-__all__ = ["default_pass_manager", "noise_model", "unmet_noise"]
+__all__ = ["default_pass_manager", "fitting_pass_manager", "noise_model", "unmet_noise"]
 
 
 Gate = tuple[str, tuple[int, ...]]
@@ -46,8 +46,11 @@ def noisy_gates(noise: Any) -> set[str]:
 
 def default_pass_manager(sampler: BaseSamplerV2) -> PassManager | None:
     """Qiskit's preset at level 1 for the sampler's device or noise; None for a simulator that runs everything."""
-    target = getattr(device(sampler), "target", None)
-    noise = noise_model(sampler)
+    return fitting_pass_manager(getattr(device(sampler), "target", None), noise_model(sampler))
+
+
+def fitting_pass_manager(target: Any, noise: Any) -> PassManager | None:
+    """The same for a device's target, None if there is none, and a noise model."""
     if target is not None and target.build_coupling_map() is not None:
         return _preset(target=target)
     if noise is not None:
