@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..backends import Executor
+from ..backends import Executor, NoisyBackend
 from ..checks import check_instance, check_integer, torch_generator
 from ..simulation import StepProgram, Streams, along, drawn
 from .base import GradientEstimator, check_variants, indices_of
@@ -38,7 +38,7 @@ class ParameterShift(GradientEstimator):
 
     ``causal`` drops the outputs before a gate's own step, which do not depend on it, from its estimate:
     nothing changes in the mean, and their shot noise is gone.  ``prune`` leaves out the circuits of
-    angles that provably do nothing, and runs angles with equal slopes once (`live_angles`).
+    angles that provably do nothing, and runs angles with equal slopes once (`live_angles`): without noise, that is.
 
     Variance with N shots a circuit, sigma**2 that of one shot's weighted readout: sum_k c_k**2 sigma**2 / N,
     that is sigma**2 / 2N for two terms and 3 sigma**2 / 8N for four.
@@ -66,6 +66,8 @@ class ParameterShift(GradientEstimator):
             for steps in executor.spans(gate_angles, len(terms.gate)):
                 _shift_rule(readouts, gate_angles, steps, terms, gradient)
             return program.vjp(angles, gradient)
+        if isinstance(executor.backend, NoisyBackend):
+            raise ValueError("prune must be False under noise, where angles that did nothing may count; got True")
         plan = live_angles(program, angles.shape[1], executor.state is None)
         for t, live in enumerate(plan.live.to(angles.device)):
             live_terms = Terms(*(each[live[terms.gate]] for each in terms))
