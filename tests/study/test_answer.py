@@ -174,7 +174,8 @@ def test_shares_of_seeds_sum_to_one_and_costs_are_rungs():
     assert shares.loc["1e7", "causal"] == 1
     costs = answer.target_costs(found, (0.85, 0.5))
     assert set(costs.to_numpy().ravel()) <= {*answer.RUNGS.values(), math.inf}
-    assert (costs.loc["causal", :11] == 1e6).all() and np.isinf(costs.loc["shift"]).all()
+    first = min(shots for shots in answer.RUNGS.values() if (shots / 1e5) ** -SLOPES["causal"] < 0.84)
+    assert (costs.loc["causal", :11] == first).all() and np.isinf(costs.loc["shift"]).all()
 
 
 def test_bills_are_those_of_the_price_list():
@@ -263,7 +264,7 @@ def test_an_arm_whose_ladder_ends_below_a_sum_keeps_its_last_error():
     """The shift rule's ladder ends at sixteen times the money, at an error above that of the others' last rungs."""
     found = runs(SLOPES)
     found.loc[found["arm"] == "shift", ["circuits", "shots"]] *= 16
-    last = answer.decisions(found, "braket_forte", dice()).query("method != 'not measured'").iloc[-1]
+    last = answer.decisions(found, "braket_forte", dice()).query("`ladder ends below` != ''").iloc[-1]
     assert last["method"] == "causal" and last["expected error"].startswith("at most ")
     assert last["ladder ends below"] == "spsa, causal, weights, coordinates"
 
