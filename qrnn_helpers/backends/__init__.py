@@ -9,14 +9,17 @@ from .moments import MomentBackend
 from .noise import SimpleNoise
 from .noisy import NoisyBackend
 from .price_lists import charge, machines
+from .runtime import DeviceBackend, JobLimits, device_sampler
 from .sampler import SamplerBackend
 from .shots import ShotBackend
 
 __all__ = [
     "Backend",
     "CostLedger",
+    "DeviceBackend",
     "ExactBackend",
     "Executor",
+    "JobLimits",
     "MomentBackend",
     "NoisyBackend",
     "SamplerBackend",
@@ -24,5 +27,6 @@ __all__ = [
     "ShotBackend",
     "SimpleNoise",
     "charge",
+    "device_sampler",
     "machines",
 ]

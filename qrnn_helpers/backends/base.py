@@ -95,6 +95,10 @@ class Backend(ABC):
 
         return at
 
+    def circuits_a_job(self, program: StepProgram, time_steps: int) -> int | None:
+        """How many circuits of so many steps one run may hold, None for no limit but memory."""
+        return self.max_circuits
+
     def device_circuit(self, program: StepProgram, time_steps: int) -> QuantumCircuit:
         """What a device runs, or would run: `unroll` of the step, one Parameter for each gate occurrence and step,
         through ``pass_manager``.  Made once for each program, length and pass manager.

@@ -157,7 +157,9 @@ class Executor:
         batch = gate_angles.shape[-3]
         circuits = gate_angles.flatten(0, -3)
         samples = _samples(len(circuits), batch, circuits.device)
-        size = self.backend.max_circuits or batch * self._copies_that_fit(gate_angles)
+        size = self.backend.circuits_a_job(self.program, gate_angles.shape[-2]) or batch * self._copies_that_fit(
+            gate_angles
+        )
         return zip(circuits.split(size), samples.split(size))
 
     def _answers(self, gate_angles: Tensor) -> Iterator[Answer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
@@ -45,22 +46,25 @@ FAILED = ("ERROR", "CANCEL", "FAIL")
 """How the names of a failed job's states begin, in Qiskit (`JobStatus`) and elsewhere."""
 
 
-def run_job(sampler: BaseSamplerV2, pubs: list[tuple], shots: int) -> tuple[Any, Any]:
-    """Submit PUBs and wait: the job and its result, or a `SamplerError`.
+def run_job(submit: Callable[[], Any], keep: bool = False) -> tuple[Any, Any]:
+    """Submit and wait: the job and its result, or a `SamplerError`.
 
-    Whatever ends the wait early, an interrupt too, asks the job to cancel and goes on.
+    Whatever ends the wait early, an interrupt too, asks the job to cancel and goes on; a job to ``keep`` is left alone.
     """
     job = None
     try:
-        job = sampler.run(pubs, shots=shots)
+        job = submit()
         result = job.result()
+    except SamplerError:  # of a job that could not be had
+        raise
     except Exception as error:
         failure = failed(f"sampler failed with {type(error).__name__}: {error}", job)
-        if not failure.status.upper().startswith(("DONE", *FAILED)):
+        if not keep and not failure.status.upper().startswith(("DONE", *FAILED)):
             cancel(job, error)
         raise failure from error
     except BaseException as interrupt:
-        cancel(job, interrupt)
+        if not keep:
+            cancel(job, interrupt)
         raise
     if ask(job, "status").upper().startswith(FAILED):
         raise failed("sampler must finish its job; got a result from one that did not", job)
@@ -114,5 +118,5 @@ def reseed(sampler: BaseSamplerV2, seed: int) -> None:
         options.run_options["seed_simulator"] = seed
     elif hasattr(options, "seed_simulator"):  # BackendSamplerV2
         options.seed_simulator = seed
-    elif isinstance(getattr(simulator, "seed_simulator", None), int):  # IBM's, if seeded
-        simulator.seed_simulator = seed
+    elif isinstance(getattr(simulator, "seed_simulator", None), int):  # IBM's, if seeded; 0 would be none there
+        simulator.seed_simulator = seed or 1

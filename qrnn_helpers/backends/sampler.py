@@ -150,7 +150,7 @@ class SamplerBackend(Backend):
         while True:
             reseed(self.sampler, self._seed())
             try:
-                return run_job(self.sampler, request.pubs, request.shots)
+                return self._job(request)
             except SamplerError as error:
                 cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
                 if attempt == self.retries or not self._may_retry(cause):
@@ -159,6 +159,9 @@ class SamplerBackend(Backend):
                 log.warning("%s; retry %d of %d in %g s", error, attempt + 1, self.retries, seconds)
             self.pause(seconds)
             attempt += 1
+
+    def _job(self, request: Request) -> tuple[Any, Any]:
+        return run_job(lambda: self.sampler.run(request.pubs, shots=request.shots))
 
     def _seed(self) -> int:
         return int(torch.randint(2**31 - 1, (), generator=self.generator, device=self.generator.device))

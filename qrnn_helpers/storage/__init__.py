@@ -1,7 +1,7 @@
 """Files that are read as they were written: records, fields, states, and where they come from."""
 
 from .fields import load, load_listed, save
-from .files import DATA, add_to_manifest, read_json, read_record, verify, write_record
+from .files import DATA, add_to_manifest, read_json, read_record, verify, write_json, write_record
 from .origins import dirt, package_version, provenance
 from .state import load_state, save_state
 
@@ -19,5 +19,6 @@ __all__ = [
     "save",
     "save_state",
     "verify",
+    "write_json",
     "write_record",
 ]

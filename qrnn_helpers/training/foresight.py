@@ -96,7 +96,7 @@ def _of_layer(layer: QuantumRecurrentLayer, updates: int, batch: int, time_steps
     check_bytes("batch_size", 24 * batch * time_steps * numbers, f"{said(batch)} windows of {said(time_steps)} steps")
     circuit = backend.device_circuit(program, time_steps)
     run = partial(booked, layer, updates, batch, time_steps)
-    ledger = run(backend.max_circuits)
+    ledger = run(backend.circuits_a_job(program, time_steps))
     most = _fewer(backend, row)
     jobs = max(ledger.jobs, run(most).jobs) if most else ledger.jobs
     bills = [_bill(circuit, row, end, ledger.circuits, backend.shots, jobs) for end in ("", "_low", "_high")]
