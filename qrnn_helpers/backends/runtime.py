@@ -103,7 +103,7 @@ def service_of(sampler: BaseSamplerV2) -> Any:
 
 def secrets(service: Any) -> list[str]:
     """Texts that nothing here may tell: the account's token, and what the environment hides."""
-    account = getattr(service, "active_account", dict)() or {}
+    account: dict = getattr(service, "active_account", dict)() or {}
     hidden = [value for name, value in os.environ.items() if SECRET.search(name)]
     try:
         import qiskit_ibm_runtime
