@@ -127,8 +127,12 @@ def interrupts(seed: int) -> dict:
 
 
 def test_a_run_that_is_stopped_goes_on_later(tmp_path, run):
-    with pytest.raises(SystemExit, match="Stopped"):
-        run(SmallStudy(tmp_path, work=interrupts), "--workers", "1")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background ignores it
+    try:
+        with pytest.raises(SystemExit, match="Stopped"):
+            run(SmallStudy(tmp_path, work=interrupts), "--workers", "1")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stored(tmp_path).keys() == {"job-0.json", "job-1.json"}
 
 
