@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -237,7 +238,7 @@ class DeviceBackend(SamplerBackend):
     ``journal``: a JSON file of job ids.  A call that is repeated with the same values, in a new process too, picks up
     the results of jobs submitted before instead of paying again: an interrupt does not cancel them, and the ledger
     books them as it would have.  ``retrieve(job_id)`` gives a job back; by default the device's service does.  Jobs of
-    a fake device end with their process: there, without ``retrieve``, no journal is kept.
+    a fake device end with their process: there, without ``retrieve``, no journal is kept, and a UserWarning says so.
     """
 
     def __init__(
@@ -262,6 +263,10 @@ class DeviceBackend(SamplerBackend):
         if retrieve is not None:
             check_instance("retrieve", retrieve, Callable, "a function of a job's id or None")
         retrieve = retrieve or getattr(service_of(sampler), "job", None)
+        if journal is not None and retrieve is None:
+            warnings.warn(
+                f"journal is not kept: jobs of {self._name()} cannot be had again without retrieve", stacklevel=2
+            )
         self.journal = Journal(Path(journal), retrieve) if journal is not None and retrieve else None
 
     def __repr__(self) -> str:

@@ -242,6 +242,13 @@ def test_another_request_is_another_job(tmp_path):
     assert [shots for _, shots in service.asked] == [20, 20, 21]
 
 
+def test_a_journal_that_cannot_be_kept_is_told(tmp_path):
+    """Without a service and ``retrieve`` a paid job could not be had again."""
+    with pytest.warns(UserWarning, match="journal is not kept"):
+        backend = DeviceBackend(SamplerV2(), 10, journal=tmp_path / "jobs.json")
+    assert backend.journal is None
+
+
 def test_a_file_of_another_kind_is_no_journal(tmp_path):
     (tmp_path / "jobs.json").write_text("[]")
     with pytest.raises(ValueError, match="journal must be a file of this backend's"):
