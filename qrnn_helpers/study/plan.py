@@ -121,12 +121,24 @@ STAGES = {
     "D": ("1e6", "1e7"),
     "E": ("1e7",),
     "F": ("3e7", "1e8"),
+    "G": ("1e7",),
+    "H": ("1e6", "1e7"),
+    "I": ("1e6", "1e7"),
 }
 """Budgets whose test windows are opened together, when all runs at them are stored: A, B and F of the main problem and
-the core arms, C of the secondary arms, D of the scaling cross, E of the replications."""
+the core arms, C of the secondary arms, the others of the problems in `ELSEWHERE`."""
 
-LATER = ("C", "D", "E")
-"""Their jobs have names of their own, so that ``run training/D`` trains a stage and ``run training/tune`` none."""
+ELSEWHERE = {
+    "D": tuple(name for name in SCALING if name.startswith("4qubits")),
+    "E": ("patch-2d", "two-way", "momentum"),
+    "G": ("lorenz",),
+    "H": ("6qubits-8steps",),
+    "I": ("8qubits-8steps",),
+}
+"""Problems of the later stages: the scaling cross by qubits (D, H, I), and the replications (E, G)."""
+
+LATER = ("C", *ELSEWHERE)
+"""Their jobs have names of their own: ``run training/D-4qubits`` trains a stage, and ``run training/tune`` none."""
 
 TOGETHER = {"3e7": 7, "1e8": 7}
 """Runs of one job, where they take long; 14 elsewhere."""
@@ -240,8 +252,8 @@ def moved(setting: Setting, level: str) -> list[Setting]:
 
 
 def _named(kind: str, arm: str, level: str, part: str, problem: Problem) -> str:
-    stage = "C" if arm in SECONDARY else "D" if problem in SCALING.values() else "E"
-    head = "" if arm not in SECONDARY and problem == MAIN else f"{stage}-"
+    family = "C" if arm in SECONDARY else "D" if problem in SCALING.values() else "E"
+    head = "" if arm not in SECONDARY and problem == MAIN else f"{family}-"
     its = name_of(problem)
     return f"{head}{its}{'-' if its else ''}{kind}-{arm}-{level.replace(' ', '-')}-{part}"
 
@@ -399,7 +411,7 @@ def _run_job(setting: Setting, budget: str, seeds: Sequence[int], part: int, pro
 
 def cells(stage: str) -> list[tuple[Problem, str, str]]:
     """Problems, arms and budgets of a stage, without the yardsticks of the first."""
-    problems = {"D": SCALING, "E": REPLICATIONS}.get(stage, {"": MAIN}).values()
+    problems = [(SCALING | REPLICATIONS)[name] for name in ELSEWHERE[stage]] if stage in ELSEWHERE else [MAIN]
     arms = SECONDARY if stage == "C" else CORE
     return [(problem, arm, budget) for budget in STAGES[stage] for problem in problems for arm in arms]
 
