@@ -49,6 +49,19 @@ def check_real(name: str, value: object, minimum: float | None = None, exclusive
     return number
 
 
+def check_positive(name: str, value: object) -> float:
+    return check_real(name, value, minimum=0.0, exclusive=True)
+
+
+def check_count(name: str, value: object) -> int:
+    """An integer of 1 or more."""
+    return check_integer(name, value, minimum=1)
+
+
+def check_bool(name: str, value: Any) -> bool:
+    return check_instance(name, value, bool, "True or False")
+
+
 def check_instance(name: str, value: Any, kind: Any, allowed: str) -> Any:
     """Return `value` itself if it is a `kind`, whatever `isinstance` takes; `allowed` says in words what may come."""
     if not isinstance(value, kind):

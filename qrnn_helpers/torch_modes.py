@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 import torch
 
-__all__ = ["constant", "settled"]
-
 
 @contextmanager
 def settled(device: torch.device) -> Iterator[None]:

@@ -24,9 +24,6 @@ from torch import Tensor
 from ..simulation import StepProgram
 from .transpiled import transpile
 
-__all__ = ["Answer", "Backend", "Variants", "check_no_state", "one_step_at_a_time", "with_step"]
-
-
 Answer = tuple[Tensor, Tensor | None]
 """Probabilities (batch, time, 2**readout) and the final memory state (batch, 2**memory, 2**memory), a density matrix,
 or None if it cannot be seen."""

@@ -11,9 +11,6 @@ from typing import Protocol
 
 from ..checks import check_instance, check_integer, check_real, shown
 
-__all__ = ["CostLedger"]
-
-
 OPEN: ContextVar[MappingProxyType] = ContextVar("OPEN", default=MappingProxyType({}))
 """The open scope of every ledger that has one, in this thread and task."""
 

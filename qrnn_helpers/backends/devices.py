@@ -14,9 +14,6 @@ from qiskit.transpiler import PassManager
 from ..checks import shown
 from .transpiled import BASIS
 
-__all__ = ["default_pass_manager", "fitting_pass_manager", "noise_model", "unmet_noise"]
-
-
 Gate = tuple[str, tuple[int, ...]]
 """A gate's name (or label) and its qubits."""
 

@@ -19,9 +19,6 @@ from ..simulation import (
 )
 from .base import Answer, Backend, Variants
 
-__all__ = ["ExactBackend", "check_state"]
-
-
 STATE_TOLERANCE = 1e-3
 """How far a state may be from Hermitian, of trace 1, and without negative eigenvalues: half precision is off by 5e-4.
 A state that a layer carries stays closer: in complex128 its trace drifts by 2e-12 in 10,000 steps (4 + 4 qubits), in

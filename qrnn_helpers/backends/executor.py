@@ -18,9 +18,6 @@ from .base import Answer, Backend, Variants, one_step_at_a_time, with_step
 from .cost import CostLedger
 from .transpiled import depth_and_two_qubit_gates, figures_if_known
 
-__all__ = ["Executor"]
-
-
 CHUNK_BYTES = 2**28
 """Bytes that the Kraus operators of one run of a simulator would take, at most; more circuits go in several runs."""
 

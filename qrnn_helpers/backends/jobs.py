@@ -10,9 +10,6 @@ from typing import Any
 
 from qiskit.primitives import BaseSamplerV2
 
-__all__ = ["SamplerError", "may_retry"]
-
-
 log = logging.getLogger(__name__)
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..checks import check_bytes, check_instance
+from ..checks import check_bool, check_bytes
 from ..simulation import HeisenbergPicture, StepProgram, as_range, drawn, ground, kraus_operators, mean_and_shot
 from .base import Answer, Variants, check_no_state
 from .exact import check_memory, overrides, pauli_steps, replaced_moments
 from .shots import ShotBackend
-
-__all__ = ["MomentBackend"]
 
 
 class MomentBackend(ShotBackend):
@@ -38,7 +36,7 @@ class MomentBackend(ShotBackend):
         true_forward: bool = True,
     ):
         super().__init__(shots, seed, dtype)
-        self.true_forward = check_instance("true_forward", true_forward, bool, "True or False")
+        self.true_forward = check_bool("true_forward", true_forward)
 
     def __repr__(self) -> str:
         forward = "" if self.true_forward else ", true_forward=False"

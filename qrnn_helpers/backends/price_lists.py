@@ -11,8 +11,6 @@ import pandas as pd
 
 from ..checks import check_array, check_one_of, check_real
 
-__all__ = ["charge", "machines"]
-
 TEXT = ["vendor", "device", "currency", "date", "source"]
 
 

@@ -9,8 +9,6 @@ from qiskit.primitives import BitArray
 
 from .jobs import failed
 
-__all__ = ["Request", "frequencies", "read_outcomes"]
-
 
 class Request(NamedTuple):
     """What a job is asked for: PUBs, each an array of circuits of this ``shape``, with so many ``shots`` of each."""

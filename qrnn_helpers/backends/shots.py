@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor
 
-from ..checks import check_bytes, check_integer, check_one_of, check_tensor, shown, torch_generator
+from ..checks import check_bytes, check_count, check_one_of, check_tensor, shown, torch_generator
 from ..simulation import (
     StepProgram,
     Streams,
@@ -19,9 +19,6 @@ from ..simulation import (
 )
 from ..torch_modes import settled
 from .base import Answer, Backend, Variants, check_no_state, one_step_at_a_time, with_step
-
-__all__ = ["ShotBackend"]
-
 
 CACHE = 2**23
 """Bytes that the branches of all shots of the circuits drawn together may take."""
@@ -36,7 +33,7 @@ class ShotBackend(Backend):
     """
 
     def __init__(self, shots: int, seed: int | torch.Generator | None = None, dtype: torch.dtype = torch.complex128):
-        self.shots = check_integer("shots", shots, minimum=1)
+        self.shots = check_count("shots", shots)
         self.generator: torch.Generator | Streams = torch_generator(seed)
         self.dtype = check_one_of("dtype", dtype, (torch.complex128, torch.complex64))
 

@@ -14,9 +14,6 @@ from ..checks import shown
 from ..circuits import has_free_angle, open_controlled, unroll
 from ..simulation import StepProgram
 
-__all__ = ["Transpiled", "depth_and_two_qubit_gates", "figures_if_known", "transpile"]
-
-
 BASIS = [
     *("u", "p", "rx", "ry", "rz", "rxx", "ryy", "rzz", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx"),
     *("cx", "cy", "cz", "swap"),

@@ -15,12 +15,9 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from ..checks import check_instance, check_integer, check_real, shown
+from ..checks import check_bool, check_instance, check_integer, check_real, shown
 from ..tasks import Fitted, Predict, Task, check_task, mean_interval, score
 from .regression import persistence
-
-__all__ = ["Baseline", "Measure", "TUNING_SEED", "assess", "compare", "grid", "select", "tune"]
-
 
 TUNING_SEED = 100
 """Settings are chosen with this seed, which is none of the comparison's."""
@@ -51,7 +48,7 @@ class Baseline:
         check_instance("name", self.name, str, "text")
         check_instance("fit", self.fit, Callable, "a function")
         check_instance("settings", self.settings, Callable, "a function")
-        check_instance("chance", self.chance, bool, "True or False")
+        check_bool("chance", self.chance)
 
 
 def grid(**choices: Iterable) -> list[dict]:

@@ -17,9 +17,6 @@ from ..tasks import Fitted, Task
 from ..training import Budget, fit
 from .regression import ridge
 
-__all__ = ["answers", "circuit", "in_pieces", "recurrent", "trained", "untrained"]
-
-
 BATCH = 32
 
 PIECE = 256

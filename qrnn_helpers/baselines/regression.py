@@ -14,9 +14,6 @@ from ..checks import check_bytes
 from ..tasks import Fitted, Task
 from ..training import ridge_readout
 
-__all__ = ["lagged", "linear", "nvar", "persistence", "quadratic", "ridge"]
-
-
 Features = Callable[[torch.Tensor], torch.Tensor]
 
 

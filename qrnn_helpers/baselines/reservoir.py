@@ -11,8 +11,6 @@ from ..checks import check_bytes
 from ..tasks import Fitted, Task
 from .regression import ridge
 
-__all__ = ["echo_state"]
-
 
 def echo_state(
     task: Task, seed: int = 0, *, units: int, radius: float, leak: float, gain: float, penalty: float

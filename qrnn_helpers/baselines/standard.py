@@ -7,7 +7,7 @@ from functools import partial
 
 from qiskit import QuantumCircuit
 
-from ..checks import check_instance, check_integer, shown
+from ..checks import check_count, check_instance, shown
 from ..circuits import check_step, without_entanglers
 from ..models import GRU, RNN
 from ..tasks import Task
@@ -15,9 +15,6 @@ from .comparison import Baseline, grid
 from .networks import circuit, recurrent, untrained
 from .regression import linear, nvar, persistence
 from .reservoir import echo_state
-
-__all__ = ["CONFIGURATIONS", "standard_baselines"]
-
 
 CONFIGURATIONS = 8
 """Settings that are tried for each kind of model (one where there is nothing to choose)."""
@@ -44,11 +41,11 @@ def standard_baselines(
     recurrent networks to choose from; ``updates`` the training of every network, circuits among them.
     """
     check_step(step)
-    units = check_integer("units", units, minimum=1)
-    updates = check_integer("updates", updates, minimum=1)
+    units = check_count("units", units)
+    updates = check_count("updates", updates)
     if len(check_instance("hidden", hidden, (tuple, list), "two integers")) != 2:
         raise ValueError(f"hidden must be two integers; got {shown(hidden)}")
-    sizes = [check_integer("hidden", size, minimum=1) for size in hidden]
+    sizes = [check_count("hidden", size) for size in hidden]
     trained = grid(hidden=sizes, rate=RATES, updates=[updates])
     paths = grid(skip=[False, True], rate=RATES, updates=[updates])
     drawn = grid(gain=[0.5, 1.0, 2.0, 4.0], penalty=[1e-8, 1e-4])

@@ -11,9 +11,6 @@ from qiskit.circuit import Parameter, ParameterExpression
 
 from ..torch_modes import constant
 
-__all__ = ["AngleMap", "linear"]
-
-
 # Qiskit hands its expressions over as SymPy's; these are all the functions it knows, by SymPy's names.
 _FUNCTIONS = {
     "Add": lambda *terms: sum(terms),

@@ -14,9 +14,6 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import schur
 
-__all__ = ["Family", "ShiftRule", "fit_family"]
-
-
 LARGEST_COUNT = 64
 """Frequencies that a shift rule may have: it runs two circuits for each."""
 

@@ -15,19 +15,6 @@ from qiskit.synthesis import synth_permutation_basic
 
 from .families import Family, fit_family
 
-__all__ = [
-    "Op",
-    "Placed",
-    "constant_matrix",
-    "definition_of",
-    "family_of",
-    "free_slots",
-    "home_of",
-    "is_standard",
-    "with_angles",
-]
-
-
 FAMILIES_KEPT = 4096
 """Families of standard gates that are kept for later circuits."""
 

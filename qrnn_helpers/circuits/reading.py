@@ -44,9 +44,6 @@ from qiskit.exceptions import QiskitError
 from ..checks import shown
 from .gates import Op, Placed, constant_matrix, definition_of, family_of, free_slots, home_of, is_standard, with_angles
 
-__all__ = ["read"]
-
-
 WIDEST = 6
 """Qubits up to which a gate is taken as one dense matrix although it has a definition."""
 

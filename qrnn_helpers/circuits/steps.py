@@ -8,10 +8,8 @@ from itertools import zip_longest
 from qiskit import QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter, ParameterVector, Qubit
 
-from ..checks import check_gates, check_integer, shown
+from ..checks import check_count, check_gates, shown
 from .unrolling import check_step
-
-__all__ = ["exchange_step", "reuploading_step", "rotation_step", "two_way_step", "without_entanglers"]
 
 
 def rotation_step(memory: int = 2, readout: int = 2, layers: int = 1) -> QuantumCircuit:
@@ -118,7 +116,7 @@ def _blank(
     ``sizes``: memory, readout and perhaps layers; ``angles(*sizes)`` and ``gates(*sizes)``, which are as many if not
     said, are to follow.
     """
-    numbers = [check_integer(name, size, minimum=1) for name, size in sizes.items()]
+    numbers = [check_count(name, size) for name, size in sizes.items()]
     check_gates(_listed(sizes), (gates or angles)(*numbers), _listed(map(shown, numbers)))
     memory = QuantumRegister(numbers[0], "memory")
     readout = QuantumRegister(numbers[1], "readout")

@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit import ControlledGate, Parameter, ParameterExpression, ParameterVector
 
-from ..checks import check_gates, check_integer, shown
+from ..checks import check_count, check_gates, shown
 from .angles import linear
-
-__all__ = ["check_step", "open_controlled", "unroll"]
 
 
 def open_controlled(circuit: QuantumCircuit) -> QuantumCircuit:
@@ -52,7 +50,7 @@ def unroll(step: QuantumCircuit, time_steps: int) -> QuantumCircuit:
     elements: for angles of shape (time_steps, P), ``.parameters`` in order is ``angles.reshape(-1)``.
     """
     check_step(step)
-    time_steps = check_integer("time_steps", time_steps, minimum=1)
+    time_steps = check_count("time_steps", time_steps)
     readout = next(register for register in step.qregs if register.name == "readout")
     check_gates("time_steps", time_steps * (len(step.data) + 2 * readout.size), shown(time_steps))
     parameters = list(step.parameters)

@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 from scipy.signal import resample
 
-from ..checks import check_real, shown
+from ..checks import check_positive, shown
 from ..storage import DATA, add_to_manifest, load_listed, save
 from .flow import Flow, sample, whole_multiple
 from .ks_1d import KS1D, ks1d
@@ -118,7 +118,7 @@ def check_dataset(name: str) -> float:
 def between(snapshots: xr.DataArray, dt: float, flow: Flow) -> xr.DataArray:
     """Snapshots, and every `dt` what the equation makes of each until the next: dims as theirs."""
     apart = snapshots.attrs["dt"]
-    dt = check_real("dt", dt, minimum=0, exclusive=True)
+    dt = check_positive("dt", dt)
     stride = whole_multiple("dt", dt, flow.step)
     count = round(apart / dt)
     if count < 1 or abs(apart / dt - count) > 1e-9 * count:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import xarray as xr
 
-from ..checks import check_array, check_integer, check_real, shown
+from ..checks import check_array, check_count, check_integer, check_positive, check_real, shown
 from ..storage import package_version
 
 DATA_LIMIT = 2 * 2**30  # bytes of one call's arrays; a reader's laptop or a Binder session holds this
@@ -142,9 +142,9 @@ class Flow(ABC):
         more than `DATA_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of numbers times steps;
         FloatingPointError if the integration blows up.
         """
-        steps = check_integer("steps", steps, minimum=1)
-        trajectories = check_integer("trajectories", trajectories, minimum=1)
-        dt = check_real("dt", dt, minimum=0, exclusive=True)
+        steps = check_count("steps", steps)
+        trajectories = check_count("trajectories", trajectories)
+        dt = check_positive("dt", dt)
         transient = check_real("transient", transient, minimum=0)
         stride = whole_multiple("dt", dt, self.step)
         skip = steps_to_skip(transient, self.step)

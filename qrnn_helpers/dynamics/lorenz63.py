@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from scipy.integrate import DOP853
 
-from ..checks import check_real
+from ..checks import check_positive
 from .flow import Flow, digits, steps_to_skip
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8 / 3
@@ -60,7 +60,7 @@ def lorenz(
         `DATA_LIMIT` bytes, `STEP_LIMIT` integrator steps or `WORK_LIMIT` of numbers times steps
         (all in `qrnn_helpers.dynamics.flow`).
     """
-    dt = check_real("dt", dt, minimum=0, exclusive=True)
+    dt = check_positive("dt", dt)
     flow = Lorenz(dt / steps_to_skip(dt, LONGEST_STEP))
     series = flow.trajectories(dt=dt, steps=steps, transient=transient, trajectories=trajectories, seed=seed)
     del series.attrs["initial"]  # always random
@@ -80,7 +80,7 @@ class Lorenz(Flow):
     dims = ("component",)
 
     def __init__(self, step: float = LONGEST_STEP):
-        self.step = check_real("step", step, minimum=0, exclusive=True)
+        self.step = check_positive("step", step)
 
     def __repr__(self) -> str:
         return f"Lorenz(step={digits(self.step)})"

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from tqdm.auto import tqdm
 
-from ..checks import check_array, check_instance, check_integer, check_real, shown
+from ..checks import check_array, check_bool, check_instance, check_integer, check_positive, check_real, shown
 from ..storage import package_version
 from .flow import Flow, check_memory, check_work, groups, plain_seed, steps_to_skip, whole_multiple
 
@@ -69,13 +69,13 @@ def lyapunov_exponents(
         or the work is beyond the limits of `qrnn_helpers.dynamics.flow`.
     """
     check_instance("system", system, Flow, "a KS1D, KS2D, Lorenz or another Flow")
-    check_instance("progress", progress, bool, "True or False")
+    check_bool("progress", progress)
     count = check_integer("count", count, 1, system.dimension)
     trajectories = check_integer("trajectories", trajectories, minimum=2)
-    time = check_real("time", time, minimum=0, exclusive=True)
+    time = check_positive("time", time)
     transient = check_real("transient", transient, minimum=0)
     settle = check_real("settle", settle, minimum=0)
-    interval = check_real("interval", interval, minimum=0, exclusive=True)
+    interval = check_positive("interval", interval)
     stride = whole_multiple("interval", interval, system.step)
     schedule = Schedule(
         skip=steps_to_skip(transient, system.step),

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from ..checks import check_integer, check_real
+from ..checks import check_integer, check_positive
 from .flow import Flow, digits
 
 FINEST = 1e50  # points for each unit of length: fourth powers of wavenumbers stay finite
@@ -43,9 +43,9 @@ class PeriodicFlow(Flow):
     """Along a side."""
 
     def __init__(self, length: float, points: int, step: float):
-        self.length = check_real("length", length, minimum=0, exclusive=True)
+        self.length = check_positive("length", length)
         self.points = check_points(points, self.length, self.most_points)
-        self.step = check_real("step", step, minimum=0, exclusive=True)
+        self.step = check_positive("step", step)
         self.shape = (self.points,) * len(self.dims)
         self.resolution = f"points={self.points}"
 

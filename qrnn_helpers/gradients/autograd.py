@@ -10,8 +10,6 @@ from ..backends import Executor
 from ..simulation import StepProgram
 from .base import GradientEstimator
 
-__all__ = ["Autograd"]
-
 
 class Autograd(GradientEstimator):
     """Exact gradients by torch's own differentiation of the exact backend; no circuits of its own."""

@@ -15,8 +15,6 @@ from ..backends import Executor
 from ..checks import check_bytes, shown
 from ..simulation import StepProgram
 
-__all__ = ["GradientEstimator", "check_perturbation", "check_variants", "indices_of"]
-
 
 class GradientEstimator(ABC):
     """Base of all estimators: subclass it, say what it costs and how it estimates.

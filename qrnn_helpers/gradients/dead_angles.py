@@ -16,9 +16,6 @@ from ..backends import ExactBackend
 from ..simulation import StepProgram
 from .base import indices_of
 
-__all__ = ["LiveAngles", "live_angles"]
-
-
 TRIALS = 8
 """Random circuits on which slopes are compared."""
 

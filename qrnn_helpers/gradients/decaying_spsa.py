@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..checks import check_integer
+from ..checks import check_count
 from .spsa import SPSA
-
-__all__ = ["DecayingSPSA"]
 
 
 class DecayingSPSA(SPSA):
@@ -30,8 +28,8 @@ class DecayingSPSA(SPSA):
         seed: int | torch.Generator | None = None,
         causal: bool = False,
     ):
-        self.first = check_integer("first", first, minimum=1)
-        self.last = check_integer("last", last, minimum=1)
+        self.first = check_count("first", first)
+        self.last = check_count("last", last)
         super().__init__(c, self.first, seed, causal)
 
     def progress(self, fraction: float) -> bool:

@@ -12,8 +12,6 @@ from ..simulation import Streams, drawn
 from .base import check_variants
 from .directions import RandomDirections
 
-__all__ = ["DirectionalShift"]
-
 
 class DirectionalShift(RandomDirections):
     """Slopes along random directions of all gate angles, by the shift rule: SPSA without its bias.

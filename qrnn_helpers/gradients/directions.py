@@ -8,20 +8,18 @@ from functools import partial
 import torch
 
 from ..backends import Executor
-from ..checks import check_bytes, check_instance, check_integer, shown, torch_generator
+from ..checks import check_bool, check_bytes, check_count, shown, torch_generator
 from ..simulation import StepProgram, Streams, drawn
 from .base import GradientEstimator
-
-__all__ = ["RandomDirections", "hadamard_rows", "random_signs"]
 
 
 class RandomDirections(GradientEstimator):
     """An estimator from one pair of circuits for each of its ``directions``, fresh for every sample and call."""
 
     def __init__(self, directions: int, seed: int | torch.Generator | None, causal: bool):
-        self.directions = check_integer("directions", directions, minimum=1)
+        self.directions = check_count("directions", directions)
         self.generator: torch.Generator | Streams = torch_generator(seed)
-        self.causal = check_instance("causal", causal, bool, "True or False")
+        self.causal = check_bool("causal", causal)
 
     def circuits(self, program: StepProgram, time_steps: int) -> int:
         return 2 * self.directions

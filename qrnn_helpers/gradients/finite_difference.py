@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 
 from ..backends import Executor
-from ..checks import check_instance, check_real
+from ..checks import check_bool, check_positive
 from ..simulation import StepProgram, along
 from .base import GradientEstimator, check_perturbation, check_variants
-
-__all__ = ["FiniteDifference"]
 
 
 class FiniteDifference(GradientEstimator):
@@ -22,8 +20,8 @@ class FiniteDifference(GradientEstimator):
     """
 
     def __init__(self, h: float = 0.1, causal: bool = False):
-        self.h = check_real("h", h, minimum=0.0, exclusive=True)
-        self.causal = check_instance("causal", causal, bool, "True or False")
+        self.h = check_positive("h", h)
+        self.causal = check_bool("causal", causal)
 
     def circuits(self, program: StepProgram, time_steps: int) -> int:
         return 2 * time_steps * len(program.parameters)

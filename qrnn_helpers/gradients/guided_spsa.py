@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 
 from ..backends import Executor
-from ..checks import check_integer, check_real
+from ..checks import check_count, check_positive
 from ..simulation import StepProgram, count_runs
 from .parameter_shift import ParameterShift
 from .spsa import SPSA
-
-__all__ = ["GuidedSPSA"]
 
 
 class GuidedSPSA(SPSA):
@@ -43,7 +41,7 @@ class GuidedSPSA(SPSA):
         seed: int | torch.Generator | None = None,
         causal: bool = False,
     ):
-        self.share = check_real("share", share, minimum=0.0, exclusive=True)
+        self.share = check_positive("share", share)
         if self.share >= 1:
             raise ValueError(f"share must be less than 1; got {share}")
         self.first, self.last = _growth(directions)
@@ -85,7 +83,7 @@ def _growth(directions: tuple[int, int] | None) -> tuple[int | None, int | None]
         return None, None
     if not isinstance(directions, tuple) or len(directions) != 2:
         raise TypeError(f"directions must be a pair (first, last) or None; got {directions!r}")
-    first, last = (check_integer("directions", number, minimum=1) for number in directions)
+    first, last = (check_count("directions", number) for number in directions)
     return first, last
 
 

@@ -9,9 +9,6 @@ from ..simulation import StepProgram, count_runs, drawn
 from .dead_angles import LiveAngles, live_angles
 from .parameter_shift import RandomCoordinate
 
-__all__ = ["ImportantCoordinate"]
-
-
 MEMORY = 0.99
 """What is left of an old update's squares after the next one."""
 

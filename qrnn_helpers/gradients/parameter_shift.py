@@ -8,12 +8,10 @@ from typing import NamedTuple
 import torch
 
 from ..backends import Executor, NoisyBackend
-from ..checks import check_instance, check_integer, torch_generator
+from ..checks import check_bool, check_count, check_integer, torch_generator
 from ..simulation import StepProgram, Streams, along, drawn
 from .base import GradientEstimator, check_variants, indices_of
 from .dead_angles import live_angles
-
-__all__ = ["ParameterShift", "RandomCoordinate"]
 
 
 class Terms(NamedTuple):
@@ -45,8 +43,8 @@ class ParameterShift(GradientEstimator):
     """
 
     def __init__(self, causal: bool = True, prune: bool = False):
-        self.causal = check_instance("causal", causal, bool, "True or False")
-        self.prune = check_instance("prune", prune, bool, "True or False")
+        self.causal = check_bool("causal", causal)
+        self.prune = check_bool("prune", prune)
 
     def __repr__(self) -> str:
         return f"ParameterShift(causal={self.causal}{', prune=True' if self.prune else ''})"
@@ -88,9 +86,9 @@ class RandomCoordinate(GradientEstimator):
     """
 
     def __init__(self, coordinates: int = 1, seed: int | torch.Generator | None = None, causal: bool = True):
-        self.coordinates = check_integer("coordinates", coordinates, minimum=1)
+        self.coordinates = check_count("coordinates", coordinates)
         self.generator: torch.Generator | Streams = torch_generator(seed)
-        self.causal = check_instance("causal", causal, bool, "True or False")
+        self.causal = check_bool("causal", causal)
 
     def circuits(self, program: StepProgram, time_steps: int) -> int:
         counts = torch.bincount(program.shift_terms[0], minlength=len(program.occurrences)).repeat(time_steps)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 
 from ..backends import Executor
-from ..checks import check_instance, check_integer, check_real
+from ..checks import check_bool, check_integer, check_positive
 from ..simulation import drawn
 from .base import check_perturbation, check_variants
 from .directions import RandomDirections, hadamard_rows, random_signs
-
-__all__ = ["SPSA"]
 
 
 class SPSA(RandomDirections):
@@ -40,9 +38,9 @@ class SPSA(RandomDirections):
         causal: bool = False,
         orthogonal: bool = False,
     ):
-        self.c: float | torch.Tensor = check_real("c", c, minimum=0.0, exclusive=True)
+        self.c: float | torch.Tensor = check_positive("c", c)
         super().__init__(directions, seed, causal)
-        self.orthogonal = check_instance("orthogonal", orthogonal, bool, "True or False")
+        self.orthogonal = check_bool("orthogonal", orthogonal)
 
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         program = executor.program

@@ -7,11 +7,9 @@ import math
 import torch
 
 from ..backends import Executor
-from ..checks import check_bytes, check_real, shown
+from ..checks import check_bytes, check_positive, shown
 from .base import check_perturbation, check_variants
 from .directions import RandomDirections, random_signs
-
-__all__ = ["WeightSPSA"]
 
 
 class WeightSPSA(RandomDirections):
@@ -25,7 +23,7 @@ class WeightSPSA(RandomDirections):
     """
 
     def __init__(self, c: float = 0.1, directions: int = 1, seed: int | torch.Generator | None = None):
-        self.c: float | torch.Tensor = check_real("c", c, minimum=0.0, exclusive=True)
+        self.c: float | torch.Tensor = check_positive("c", c)
         super().__init__(directions, seed, causal=False)
 
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

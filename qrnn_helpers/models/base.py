@@ -7,8 +7,6 @@ from torch import nn
 
 from ..checks import check_tensor, usable
 
-__all__ = ["check_input", "linear"]
-
 
 def check_input(name: str, value: torch.Tensor, shape: tuple[int | str, ...], weight: torch.Tensor) -> torch.Tensor:
     """``value``, if its shape is right and its dtype that of the weights, ready to be differentiated."""

@@ -11,8 +11,6 @@ from ..backends import Executor
 from ..gradients import WeightSPSA
 from ..torch_modes import settled
 
-__all__ = ["EncoderEstimated", "linear_maps"]
-
 
 def linear_maps(weight: torch.Tensor, bias: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """W x + b of R linear maps, (R * batch, time, P): weight (R, P, input), bias (R, P), x (R * batch, time, input),

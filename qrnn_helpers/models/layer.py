@@ -12,14 +12,11 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from ..backends import Backend, CostLedger, ExactBackend, Executor
-from ..checks import check_bytes, check_instance, check_integer, check_tensor, usable
+from ..checks import check_bytes, check_count, check_instance, check_integer, check_tensor, usable
 from ..gradients import Autograd, GradientEstimator, ParameterShift, WeightSPSA
 from ..simulation import StepProgram, Streams
 from ..torch_modes import constant, settled
 from .encoded import EncoderEstimated
-
-__all__ = ["QuantumRecurrentLayer"]
-
 
 Encoder = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """Weight (R, P, input), bias (R, P) and input x (R * batch, time, input) that the angles come from."""
@@ -95,8 +92,8 @@ class QuantumRecurrentLayer(nn.Module):
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
         """Circuits, at most, of one forward and one backward pass over a batch."""
-        batch = check_integer("batch", batch, minimum=1)
-        time_steps = check_integer("time_steps", time_steps, minimum=1)
+        batch = check_count("batch", batch)
+        time_steps = check_count("time_steps", time_steps)
         return batch * (1 + self.gradient.circuits(self.program, time_steps))
 
     def get_extra_state(self) -> torch.Tensor:

@@ -9,12 +9,10 @@ from qiskit import QuantumCircuit
 from torch import nn
 
 from ..backends import Backend
-from ..checks import check_bytes, check_dtype, check_instance, check_integer, shown, torch_generator
+from ..checks import check_bool, check_bytes, check_count, check_dtype, shown, torch_generator
 from ..gradients import GradientEstimator
 from .base import check_input, linear
 from .layer import QuantumRecurrentLayer
-
-__all__ = ["QRNN"]
 
 
 class QRNN(nn.Module):
@@ -41,9 +39,9 @@ class QRNN(nn.Module):
         seed: int | torch.Generator | None = None,
     ):
         super().__init__()
-        input_size = check_integer("input_size", input_size, minimum=1)
-        output_size = check_integer("output_size", output_size, minimum=1)
-        check_instance("skip", skip, bool, "True or False")
+        input_size = check_count("input_size", input_size)
+        output_size = check_count("output_size", output_size)
+        check_bool("skip", skip)
         self.layer = QuantumRecurrentLayer(step, backend=backend, gradient=gradient)
         dtype = check_dtype(dtype)
         angles = len(self.layer.program.parameters)

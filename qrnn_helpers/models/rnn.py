@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..checks import check_bytes, check_dtype, check_integer, shown, torch_generator
+from ..checks import check_bytes, check_count, check_dtype, shown, torch_generator
 from .base import check_input
-
-__all__ = ["GRU", "RNN"]
 
 
 class _Recurrent(nn.Module):
@@ -29,9 +27,9 @@ class _Recurrent(nn.Module):
         seed: int | torch.Generator | None = None,
     ):
         super().__init__()
-        input_size = check_integer("input_size", input_size, minimum=1)
-        output_size = check_integer("output_size", output_size, minimum=1)
-        hidden = check_integer("hidden", hidden, minimum=1)
+        input_size = check_count("input_size", input_size)
+        output_size = check_count("output_size", output_size)
+        hidden = check_count("hidden", hidden)
         dtype = check_dtype(dtype)
         self._check_size(input_size, output_size, hidden)
         self.input_size = input_size

@@ -13,8 +13,6 @@ from ..simulation import Streams
 from .encoded import linear_maps
 from .qrnn import QRNN
 
-__all__ = ["StackedQRNN"]
-
 
 class StackedQRNN(nn.Module):
     """R networks of one shape as one: x (R * batch, time, input) -> y (R * batch, time, output), run after run.

@@ -26,8 +26,6 @@ from ..torch_modes import settled
 from .contraction import Contraction
 from .unitaries import BlockUnitaries
 
-__all__ = ["channel_step", "evolve", "recorded_channel"]
-
 
 def channel_step(kraus: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
     """One step of the channel: outcome probabilities (..., R) and the next rho (..., M, M).

@@ -21,9 +21,6 @@ from torch import Tensor
 from ..torch_modes import constant
 from .fusion import Block, Cluster
 
-__all__ = ["Contraction", "ContractionStep"]
-
-
 PORTION = {True: 2**20, False: 2**27}
 """Bytes of a tensor that is worked on at one time, on a CPU (True) and elsewhere.
 

@@ -8,8 +8,6 @@ from .contraction import Contraction, ContractionStep
 from .fusion import Block, Cluster
 from .unitaries import BlockUnitaries
 
-__all__ = ["StepDescription", "described"]
-
 
 @dataclass(frozen=True)
 class FactorDescription:

@@ -19,9 +19,6 @@ import numpy as np
 
 from ..circuits import Family, Op
 
-__all__ = ["Block", "Cluster", "Factor", "clusters", "fuse"]
-
-
 WAVES = 16
 """Terms that a factor may have: three gates with two eigenvalues each have 8."""
 

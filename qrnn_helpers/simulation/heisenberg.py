@@ -19,8 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-__all__ = ["HeisenbergPicture", "along", "joint_moments"]
-
 
 class HeisenbergPicture:
     """Mean and second moment of the readouts of circuits that differ from a given one at a single step.

@@ -29,9 +29,6 @@ from ..torch_modes import constant
 from .fusion import Factor, factor_of
 from .trajectories import picked
 
-__all__ = ["PauliSteps"]
-
-
 WIDEST = 3
 """Qubits that a gate may have here: its transfer matrix has 16 to that power entries."""
 

@@ -26,9 +26,6 @@ from .fusion import Block, Cluster, clusters, fuse
 from .pauli import PauliSteps
 from .unitaries import BlockUnitaries
 
-__all__ = ["StepProgram"]
-
-
 LARGE = 64.0
 """Radians beyond which an angle is reduced by its gate's period: a sum of many such angles, or one in single
 precision, would lose the digits that count."""

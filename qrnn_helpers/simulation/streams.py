@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Generator, Tensor
 
-__all__ = ["Streams", "count_runs", "drawn"]
-
 
 class Streams:
     """Generators of runs whose samples share a batch, run after run: each draws the numbers of its own circuits.

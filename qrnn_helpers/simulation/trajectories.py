@@ -16,9 +16,6 @@ from torch.nn.functional import pad
 from .channel import channel_step
 from .streams import Streams, drawn
 
-__all__ = ["mean_and_shot", "outcomes", "picked"]
-
-
 MANY = 2**17
 """Numbers in all branches of all shots of a circuit from which on it pays to give every shot a state of its own, if
 it has this many outcomes at least:"""

@@ -20,8 +20,6 @@ from torch import Tensor
 from ..torch_modes import constant
 from .fusion import Block, Factor
 
-__all__ = ["BlockUnitaries"]
-
 Kind = tuple[int, int]
 """Of a factor: the size d of its matrix, and how many terms C it has."""
 

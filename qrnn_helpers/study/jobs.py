@@ -18,7 +18,7 @@ from typing import TypeVar
 import torch
 from threadpoolctl import threadpool_limits
 
-from ..checks import check_array, check_instance, check_integer, check_real, shown
+from ..checks import check_array, check_count, check_instance, check_real, shown
 from ..dynamics import check_dataset, write_dataset
 from ..storage import DATA, provenance, read_record, verify, write_record
 
@@ -46,7 +46,7 @@ class Job:
             check_instance(name, getattr(self, name), str, "text")
         check_instance("work", self.work, Callable, "a function of a module")
         check_instance("settings", self.settings, dict, "the arguments of work")
-        check_integer("runs", self.runs, minimum=1)
+        check_count("runs", self.runs)
         for name in ("cost_seconds", "size_bytes"):
             check_real(name, getattr(self, name) or 0, minimum=0)
 

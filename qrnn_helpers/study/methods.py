@@ -18,7 +18,7 @@ import torch
 
 from ..backends import Backend, ExactBackend, ShotBackend
 from ..baselines import TUNING_SEED, in_pieces, select
-from ..checks import check_instance, check_integer, check_one_of, check_real
+from ..checks import check_bool, check_instance, check_integer, check_one_of, check_positive
 from ..circuits import rotation_step
 from ..dynamics import ks22
 from ..gradients import SPSA, Autograd, ParameterShift
@@ -73,8 +73,8 @@ class Run:
         for name, least in {"shots": 0, "budget": 1, "batch": 1, "seed": 0, "directions": 1}.items():
             check_integer(name, getattr(self, name), minimum=least)
         for name in ("rate", "c"):
-            check_real(name, getattr(self, name), minimum=0.0, exclusive=True)
-        check_instance("causal", self.causal, bool, "True or False")
+            check_positive(name, getattr(self, name))
+        check_bool("causal", self.causal)
 
     @property
     def name(self) -> str:

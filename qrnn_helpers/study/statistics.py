@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special, stats
 
-from ..checks import check_array, check_instance, check_integer, check_real
+from ..checks import check_array, check_instance, check_integer, check_positive, check_real
 
 CAP = 2.0
 """A diverged run's error, twice that of predicting the mean (in NRMSE); every error above counts as this, too."""
@@ -208,7 +208,7 @@ def power(ratio: float, sd: float, seeds: int) -> float:
     square, noncentral F, holds both tails.
     """
     seeds = check_integer("seeds", seeds, 2)
-    effect = np.log(check_real("ratio", ratio, 0.0, exclusive=True)) / check_real("sd", sd, 0.0, exclusive=True)
+    effect = np.log(check_positive("ratio", ratio)) / check_positive("sd", sd)
     return _power(abs(effect), seeds)
 
 
@@ -220,7 +220,7 @@ def _power(effect: float, seeds: int) -> float:
 
 def smallest_ratio(sd: float, seeds: int, wanted: float = 0.8) -> float:
     """The ratio, below 1 and nearest to it, that so many seeds detect with the power `wanted`."""
-    seeds, sd = check_integer("seeds", seeds, 2), check_real("sd", sd, 0.0, exclusive=True)
+    seeds, sd = check_integer("seeds", seeds, 2), check_positive("sd", sd)
     if not ALPHA < wanted < 1:
         raise ValueError(f"wanted must lie between {ALPHA} and 1; got {wanted}")
     effect = optimize.brentq(lambda effect: _power(effect, seeds) - wanted, 0.0, 100.0)

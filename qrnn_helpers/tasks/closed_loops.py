@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_array, check_bytes, check_instance, check_integer, shown
+from ..checks import check_array, check_bytes, check_count, check_instance, shown
 from .modes import ReducedForecast
 from .patches import Forecast, PatchForecast, next_field
 from .windows import Predict, check_fields
@@ -61,7 +61,7 @@ def rollouts(
 
     ``flux`` as in `next_field`.  A start that is lost (`LOST`) holds NaN from there on.
     """
-    count = check_integer("count", count, minimum=1)
+    count = check_count("count", count)
     check_forecast(forecast, task)
     history = check_array("history", history, ndim=2 + task.dimensions)
     if history.shape[1] != task.steps:
@@ -69,7 +69,7 @@ def rollouts(
     check_bytes("count", 8 * count * history[:, 0].size, f"{shown(count)} fields of {history[0, 0].size} points each")
     check_bytes("history", 8 * history.size * len(task.offsets), f"shape {history.shape}")
     if modes is not None:
-        check_integer("modes", modes, minimum=1)
+        check_count("modes", modes)
     step = partial(next_field, forecast, task=task, modes=modes, flux=flux)
     return _loop(step, torch.from_numpy(history.copy()), count, LOST * task.field_std)
 
@@ -83,7 +83,7 @@ def closed_loop(predict: Predict, history: np.ndarray, count: int, task: Reduced
     """
     check_instance("predict", predict, Callable, "a function of windows")
     check_instance("task", task, ReducedForecast, "a ReducedForecast")
-    count = check_integer("count", count, minimum=1)
+    count = check_count("count", count)
     steps = task.train[0].shape[1]
     history = check_array("history", history, ndim=2 + len(task.grid))
     if history.shape[1:] != (steps, *task.grid):
@@ -128,9 +128,9 @@ def starts(fields: xr.DataArray, steps: int, ahead: int, count: int) -> tuple[np
     ``count`` starts, equally spaced in time over all trajectories of ``fields``; each has ``steps``
     samples of history and the ``ahead`` samples that follow.
     """
-    steps = check_integer("steps", steps, minimum=1)
-    ahead = check_integer("ahead", ahead, minimum=1)
-    count = check_integer("count", count, minimum=1)
+    steps = check_count("steps", steps)
+    ahead = check_count("ahead", ahead)
+    count = check_count("count", count)
     need = f"steps={shown(steps)}, ahead={shown(ahead)}"
     values = check_fields({"fields": fields}, steps + ahead, 1, need)["fields"]
     check_bytes("count", 8 * count * (steps + ahead) * values[0, 0].size, shown(count))

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_array, check_bytes, check_instance, check_integer, check_tensor, shown
+from ..checks import check_array, check_bytes, check_count, check_instance, check_tensor, shown
 from .windows import Pair, Scaling, Task, check_scale, check_washout
 
 TRAIN, TRAIN_AND_VALIDATION = 0.55, 0.70
@@ -46,9 +46,9 @@ def lorenz_observer(series: xr.DataArray, *, steps: int = 20, washout: int = 5, 
     test.  Windows of ``steps`` samples begin every ``stride`` samples; the first ``washout`` steps are
     neither trained on nor scored.  The course project has dt = 0.01 and windows of 20 steps.
     """
-    steps = check_integer("steps", steps, minimum=1)
+    steps = check_count("steps", steps)
     washout = check_washout(washout, steps)
-    stride = check_integer("stride", stride, minimum=1)
+    stride = check_count("stride", stride)
     values = _series(series, steps)
     check_bytes("steps", 8 * 3 * steps * (len(values) // stride), f"steps={shown(steps)}, stride={shown(stride)}")
     stretches = np.split(values, [round(len(values) * end) for end in (TRAIN, TRAIN_AND_VALIDATION)])

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import t as student
 from scipy.stats import wasserstein_distance
 
-from ..checks import check_array, check_instance, check_integer, check_real, shown
+from ..checks import check_array, check_instance, check_integer, check_positive, shown
 
 BLOWN_UP = 10.0
 """A rollout has blown up where it is not finite, or larger than the largest truth by this factor."""
@@ -25,7 +25,7 @@ def nrmse(prediction: ArrayLike, truth: ArrayLike, *, scale: float | None = None
     predicting the mean.  Arrays or tensors of one shape.
     """
     prediction, truth = _alike(prediction, truth)
-    scale = float(truth.std()) if scale is None else check_real("scale", scale, minimum=0.0, exclusive=True)
+    scale = float(truth.std()) if scale is None else check_positive("scale", scale)
     if scale == 0:
         raise ValueError("truth must vary (its standard deviation is 0); give scale instead")
     score = float(np.sqrt(np.mean((prediction - truth) ** 2)) / scale)
@@ -41,7 +41,7 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, f
     values = check_array("values", values).ravel()
     if values.size < 2:
         raise ValueError(f"values must be two or more, to have a spread; got {values.size}")
-    confidence = check_real("confidence", confidence, minimum=0.0, exclusive=True)
+    confidence = check_positive("confidence", confidence)
     if confidence >= 1:
         raise ValueError(f"confidence must be less than 1; got {confidence}")
     quantile = student.ppf((1 + confidence) / 2, values.size - 1)
@@ -76,9 +76,9 @@ def valid_prediction_time(
     than `BLOWN_UP` times the largest truth.  ``prediction`` may hold NaN and infinite values.
     Pathak et al., Phys. Rev. Lett. 120 (2018) 024102, use this measure for the same equation.
     """
-    dt = check_real("dt", dt, minimum=0.0, exclusive=True)
-    lyapunov = check_real("lyapunov", lyapunov, minimum=0.0, exclusive=True)
-    threshold = check_real("threshold", threshold, minimum=0.0, exclusive=True)
+    dt = check_positive("dt", dt)
+    lyapunov = check_positive("lyapunov", lyapunov)
+    threshold = check_positive("threshold", threshold)
     beyond = _errors(prediction, truth) > threshold
     count = beyond.shape[1]
     censored = ~beyond.any(axis=1)

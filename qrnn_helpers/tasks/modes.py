@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from scipy.linalg import eigh
 
-from ..checks import check_array, check_bytes, check_integer, check_one_of, shown
+from ..checks import check_array, check_bytes, check_count, check_integer, check_one_of, shown
 from .windows import (
     Predict,
     Scaling,
@@ -89,8 +89,8 @@ def reduced_forecast(
     first ``washout`` of ``steps`` samples are neither trained on nor scored; ``windows`` counts the
     windows of the three parts.  Each part draws from its own trajectories only.
     """
-    modes = check_integer("modes", modes, minimum=1)
-    steps = check_integer("steps", steps, minimum=1)
+    modes = check_count("modes", modes)
+    steps = check_count("steps", steps)
     check_one_of("basis", basis, ("fourier", "pod"))
     washout = check_washout(washout, steps)
     fields = {"train": train, "validation": validation, "test": test}

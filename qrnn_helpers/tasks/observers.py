@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_array, check_instance, check_integer, check_tensor, shown
+from ..checks import check_array, check_count, check_instance, check_integer, check_tensor, shown
 from .windows import (
     PARTS,
     Pair,
@@ -66,8 +66,8 @@ def observer(
     the number of points; the first ``washout`` of ``steps`` samples are neither trained on nor scored;
     ``windows`` counts the windows of the three parts.  Each part draws from its own trajectories only.
     """
-    sensors = check_integer("sensors", sensors, minimum=1)
-    steps = check_integer("steps", steps, minimum=1)
+    sensors = check_count("sensors", sensors)
+    steps = check_count("steps", steps)
     washout = check_washout(washout, steps)
     fields = {"train": train, "validation": validation, "test": test}
     values, grid = check_grid(fields, steps, sensors + 1, f"steps={shown(steps)}, sensors={shown(sensors)}")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_instance, check_integer, check_real, shown
+from ..checks import check_count, check_instance, check_integer, check_positive, shown
 from .metrics import squared_indices
 from .windows import SMALLEST, Pair, Scaling, Task, check_answer, check_fields, check_windows, divides, spread, streams
 
@@ -39,7 +39,7 @@ class PatchForecast(Task):
     scored: int | None = 1
 
     def __post_init__(self) -> None:
-        self._set("steps", check_integer("steps", self.steps, minimum=1))
+        self._set("steps", check_count("steps", self.steps))
         for name in ("field_std", "increment_std"):
             self._set(name, _check_std(name, getattr(self, name)))
         _check_offsets(self.offsets)
@@ -78,11 +78,11 @@ def patch_forecast(
     apart, over ``steps`` samples; ``windows`` counts the windows of the three parts.  Each part draws
     from its own trajectories only.
     """
-    neighbours = check_integer("neighbours", neighbours, minimum=1)
-    spacing = check_integer("spacing", spacing, minimum=1)
+    neighbours = check_count("neighbours", neighbours)
+    spacing = check_count("spacing", spacing)
     if neighbours % 2 == 0:
         raise ValueError(f"neighbours must be odd, to have a middle; got {shown(neighbours)}")
-    steps = check_integer("steps", steps, minimum=1)
+    steps = check_count("steps", steps)
     reach = spacing * (neighbours // 2)
     need = f"steps={shown(steps)}, neighbours={shown(neighbours)}, spacing={shown(spacing)}"
     fields = {"train": train, "validation": validation, "test": test}
@@ -106,7 +106,7 @@ def patch_forecast(
 
 def _check_std(name: str, scale: float) -> float:
     """A standard deviation that can be divided by."""
-    scale = check_real(name, scale, minimum=0.0, exclusive=True)
+    scale = check_positive(name, scale)
     if not divides(scale):
         raise ValueError(f"{name} must be from {SMALLEST:g} to {1 / SMALLEST:g}; got {scale:g}")
     return scale

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_array, check_bytes, check_instance, check_integer, check_tensor, shown
+from ..checks import check_array, check_bytes, check_count, check_instance, check_integer, check_tensor, shown
 from .metrics import nrmse
 
 PARTS = ("train", "validation", "test")
@@ -199,7 +199,7 @@ def check_windows(windows: tuple[int, int, int], entries: int) -> list[int]:
     """Three counts, of windows of so many ``entries`` that fit the memory."""
     if len(check_instance("windows", windows, (tuple, list), "three integers")) != 3:
         raise ValueError(f"windows must be three integers; got {shown(windows)}")
-    counts = [check_integer("windows", count, minimum=1) for count in windows]
+    counts = [check_count("windows", count) for count in windows]
     check_bytes("windows", 8 * max(counts) * entries, f"{shown(windows)} of {entries} numbers each")
     return counts
 

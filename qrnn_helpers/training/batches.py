@@ -10,8 +10,6 @@ from torch.utils.data import Dataset, default_collate
 from ..checks import check_bytes, check_instance, check_tensor
 from ..tasks import Pair
 
-__all__ = ["check_pair", "shuffled"]
-
 
 def shuffled(x: torch.Tensor, y: torch.Tensor, batch_size: int, generator: torch.Generator) -> Iterator[Pair]:
     """Batches (x, y) without replacement: one shuffled epoch after another, without end, joined without a gap."""

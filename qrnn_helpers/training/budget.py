@@ -10,10 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..checks import check_integer
+from ..checks import check_count, check_integer
 from ..models import QuantumRecurrentLayer
-
-__all__ = ["Budget", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Budget:
         if not limits:
             raise ValueError("Budget must limit steps, circuits or shots; got none of them")
         for name, value in limits.items():
-            object.__setattr__(self, name, check_integer(name, value, minimum=1))
+            object.__setattr__(self, name, check_count(name, value))
 
     def fraction(self, steps: int, circuits: int, shots: int) -> float:
         """The spent part of the tightest limit."""

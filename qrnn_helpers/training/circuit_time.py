@@ -10,9 +10,6 @@ from qiskit import QuantumCircuit, generate_preset_pass_manager
 from qiskit.circuit import Barrier, ControlFlowOp, Delay, Operation
 from qiskit.utils.units import apply_prefix
 
-__all__ = ["Gates", "count_gates", "path_length"]
-
-
 NATIVE = ["rz", "sx", "x", "cz"]
 """Gates of the machines whose durations are known; RZ is a change of frame and takes no time."""
 

@@ -13,8 +13,6 @@ from ..models import QuantumRecurrentLayer
 from ..simulation import StepProgram, count_runs
 from ..torch_modes import settled
 
-__all__ = ["Booked", "booked"]
-
 
 class Booked(NamedTuple):
     """Circuits and jobs; ``exact`` if they are what will be booked, not the most that can be."""

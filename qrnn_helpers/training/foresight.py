@@ -16,9 +16,6 @@ from ..models import QuantumRecurrentLayer
 from .circuit_time import count_gates, path_length
 from .dry_run import booked
 
-__all__ = ["CostEstimate", "estimate"]
-
-
 Range = tuple[float, float]
 """The least and the most."""
 

@@ -16,9 +16,6 @@ from torch import nn
 from ..checks import check_real
 from .budget import Budget, OverBudget, Spending, cosine
 
-__all__ = ["Schedule", "minimise", "updates"]
-
-
 Batch = TypeVar("Batch")
 
 Schedule = Callable[[float], float]

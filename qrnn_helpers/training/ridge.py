@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["ridge_from_moments", "ridge_readout"]
-
-
 NEGLIGIBLE = 1e-12
 """A feature that varies less than this part of the largest is a constant, and keeps its size."""
 

@@ -8,10 +8,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..checks import check_instance, check_integer, check_real, check_tensor, shown, torch_generator
+from ..checks import check_count, check_instance, check_positive, check_real, check_tensor, shown, torch_generator
 from .loop import minimise
-
-__all__ = ["check_answer", "check_counts", "check_finite", "loop_loss", "normal_like", "train_in_loop"]
 
 
 class ClippedAdam(torch.optim.Adam):
@@ -46,7 +44,7 @@ def train_in_loop(
     length = steps + horizon
     if check_instance("series", series, torch.Tensor, "a tensor (trajectory, time, ...)").shape[1] < length:
         raise ValueError(f"series must have {length} times or more; got shape {tuple(series.shape)}")
-    optimizer = ClippedAdam(weights, lr=check_real("rate", rate, 0.0, True))
+    optimizer = ClippedAdam(weights, lr=check_positive("rate", rate))
     generator = torch_generator(seed)
 
     def loss(piece: torch.Tensor) -> torch.Tensor:
@@ -85,7 +83,7 @@ def _pieces(series: torch.Tensor, length: int, count: int, generator: torch.Gene
 
 def check_counts(**counts: int) -> list[int]:
     """Integers of 1 or more, named by their arguments."""
-    return [check_integer(name, count, minimum=1) for name, count in counts.items()]
+    return [check_count(name, count) for name, count in counts.items()]
 
 
 def check_answer(name: str, answer: torch.Tensor, shape: tuple[int | None, ...]) -> torch.Tensor:

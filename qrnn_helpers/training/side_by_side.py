@@ -9,15 +9,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from ..checks import check_instance, check_integer, check_real, torch_generator
+from ..checks import check_count, check_instance, check_integer, check_real, torch_generator
 from ..models import StackedQRNN
 from ..tasks import Pair
 from .batches import check_pair, shuffled
 from .budget import Budget, Spending, cosine
 from .loop import Schedule, updates
-
-__all__ = ["fit_side_by_side"]
-
 
 OptimizerMaker = Callable[..., torch.optim.Optimizer]
 """Parameters and lr -> an optimiser whose steps are proportional to its rate and act number by number."""
@@ -52,7 +49,7 @@ def fit_side_by_side(
     pairs = _pairs(train, runs)
     x = pairs[0][0]
     check_instance("budget", budget, Budget, "a Budget")
-    stop = None if stop is None else check_integer("stop", stop, minimum=1)
+    stop = None if stop is None else check_count("stop", stop)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
     each_rate = [check_real("rates", rate, minimum=0.0) for rate in _as_many("rates", rates, runs)]

@@ -10,10 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..checks import check_bytes, check_integer, check_real, shown, torch_generator
-
-__all__ = ["SPSAOptimizer"]
-
+from ..checks import check_bytes, check_integer, check_positive, check_real, shown, torch_generator
 
 MOST = 10**6
 """Weights' tensors, and directions, for each of which the closure runs twice."""
@@ -225,7 +222,7 @@ def _check_group(group: dict) -> None:
         group[name] = check_real(name, group[name], minimum=0.0)
         if name in ("alpha", "gamma") and group[name] > 10:
             raise ValueError(f"{name} must be at most 10; got {group[name]:g}")
-    group["c"] = check_real("c", group["c"], minimum=0.0, exclusive=True)
+    group["c"] = check_positive("c", group["c"])
 
 
 def _check_held(weight: _Weight, loss: float) -> None:

@@ -14,14 +14,11 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ..backends import CostLedger
-from ..checks import check_instance, check_integer, shown, torch_generator
+from ..checks import check_bool, check_count, check_instance, check_integer, shown, torch_generator
 from ..tasks import Pair, nrmse
 from .batches import check_pair, shuffled
 from .budget import Budget, Spending, cosine
 from .loop import Schedule, updates
-
-__all__ = ["fit"]
-
 
 BatchSource = Callable[[torch.Tensor, torch.Tensor, int, torch.Generator], Iterator]
 """x, y, batch size and generator -> batches, whatever the loss takes."""
@@ -78,7 +75,7 @@ def fit(
     _check_model(model)
     _check_optimizer(optimizer, model)
     check_instance("budget", budget, Budget, "a Budget")
-    check_instance("progress", progress, bool, "True or False")
+    check_bool("progress", progress)
     check_instance("schedule", schedule, Callable | None, "a function of the spent fraction, or None")
     check_instance("batches", batches, Callable, "a function of x, y, batch size and generator")
     check_instance("loss", loss, Callable | None, "a function of model and batch, or None")
@@ -88,7 +85,7 @@ def fit(
     scored_steps = x.shape[1] - washout if scored_steps is None else scored_steps
     scored_steps = check_integer("scored_steps", scored_steps, minimum=1, maximum=x.shape[1])
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
-    validations = min(check_integer("validations", validations, minimum=1), 10**9)
+    validations = min(check_count("validations", validations), 10**9)
     source = batches(x, y, batch_size, torch_generator(seed))
     check_instance("batches' answer", source, Iterator, "an iterator over batches")
     spending = Spending(model, budget, getattr(optimizer, "evaluations", None))

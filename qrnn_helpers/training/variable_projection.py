@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
-from ..checks import check_instance, check_real, torch_generator
+from ..checks import check_instance, check_positive, check_real, torch_generator
 from ..tasks import Pair, Task
 from .loop import minimise
 from .ridge import ridge_from_moments
 from .rollout import check_answer, check_counts, check_finite, normal_like
-
-__all__ = ["train_features", "whitening"]
-
 
 Features = Callable[[torch.Tensor], torch.Tensor]
 
@@ -43,7 +40,7 @@ def train_features(
     check_instance("task", task, Task, "a Task")
     updates, batch = check_counts(updates=updates, batch=batch)
     noise = check_real("noise", noise, minimum=0.0)
-    optimizer = torch.optim.Adam(weights, lr=check_real("rate", rate, 0.0, True))
+    optimizer = torch.optim.Adam(weights, lr=check_positive("rate", rate))
     windows = _noisy_windows(task, batch, noise, torch_generator(seed))
     gram = _RunningMean()
     right = _RunningMean()
