@@ -6,7 +6,7 @@ initial weights and the order of the batches, the same for every arm; shots and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
 
@@ -70,6 +70,15 @@ DIGITS = 9
 STEPS = {"rotation": rotation_step, "two_way": two_way_step}
 """Step circuits by name."""
 
+OPTIMIZERS = ("adam", "momentum")
+"""Adam, and SGD with a momentum of .9."""
+
+CORE = ("shift", "spsa", "causal", "weights", "coordinates")
+"""Arms of the primary comparison."""
+
+BATCHES, SIZES = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4, 8, 16, 32)
+"""What arms choose from."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -93,7 +102,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is learnt, by which step circuit, with which optimiser: Adam, or SGD with a momentum of .9."""
+    """What is learnt, by which step circuit, with which of `OPTIMIZERS`."""
 
     memory: int = 2
     readout: int = 2
@@ -105,7 +114,7 @@ class Problem:
     def __post_init__(self) -> None:
         check_one_of("task", self.task, ("patch-1d", "patch-2d", "lorenz"))
         check_one_of("circuit", self.circuit, tuple(STEPS))
-        check_one_of("optimizer", self.optimizer, ("adam", "momentum"))
+        check_one_of("optimizer", self.optimizer, OPTIMIZERS)
 
     @property
     def washout(self) -> int:
@@ -233,7 +242,6 @@ def begun(
 
     Their settings may differ in rate and c."""
     stack = StackedQRNN([network(problem, *run) for run in runs])
-    adam = partial(torch.optim.Adam, betas=(runs[0][0].beta, 0.999))
     losses = fit_side_by_side(
         stack,
         [task_of(problem, seed).train for _, seed in runs],
@@ -242,19 +250,29 @@ def begun(
         budget=budget,
         washout=problem.washout,
         seeds=[_paired_seeds(seed)[1] for _, seed in runs],
-        optimizer=adam if problem.optimizer == "adam" else partial(torch.optim.SGD, momentum=0.9),
+        optimizer=partial(optimizer_of, problem.optimizer, beta=runs[0][0].beta),
         stop=stop,
     )
     return stack, losses
 
 
+def optimizer_of(name: str, weights: Iterable[torch.Tensor], lr: float, beta: float = 0.9) -> torch.optim.Optimizer:
+    if check_one_of("optimizer", name, OPTIMIZERS) == "adam":
+        return torch.optim.Adam(weights, lr=lr, betas=(beta, 0.999))
+    return torch.optim.SGD(weights, lr=lr, momentum=0.9)
+
+
 def _scores(problem: Problem, stack: StackedQRNN, losses: np.ndarray, runs: list[tuple[Setting, int]]) -> dict:
     """Validation errors, and what each run has spent."""
-    pairs = zip(stack.models(), runs, strict=True)
-    errors = [error(model, task_of(problem, seed).validation) for model, (_, seed) in pairs]
+    errors = validation_errors(problem, stack, [seed for _, seed in runs])
     circuits = stack.layer.cost.circuits / len(runs)
     shots = circuits * runs[0][0].shots
     return {"validation": rounded(errors), "updates": len(losses), "circuits": circuits, "shots": shots}
+
+
+def validation_errors(problem: Problem, stack: StackedQRNN, seeds: Iterable[int]) -> list[float]:
+    pairs = zip(stack.models(), seeds, strict=True)
+    return [error(model, task_of(problem, seed).validation) for model, seed in pairs]
 
 
 def kept_updates(count: int) -> list[int]:

@@ -31,20 +31,31 @@ from ..circuits import rotation_step
 from ..models import QRNN
 from ..tasks import Pair
 from ..training import Budget, fit
-from .arms import MAIN, Problem, Setting, described, error, estimator, network, rounded, task_of, update_circuits
+from .arms import (
+    BATCHES,
+    MAIN,
+    SIZES,
+    Problem,
+    Setting,
+    described,
+    error,
+    estimator,
+    network,
+    optimizer_of,
+    rounded,
+    task_of,
+    update_circuits,
+)
+from .arms import CORE as ARMS
 from .gradient_noise import covariances, first, hessian, mean_and_covariance, positive, rademacher, slopes
 from .jobs import Job
 
 FOLDER = "laws"
 
-ARMS = ("shift", "spsa", "causal", "weights", "coordinates")
-
 LAWS = ("error", "curvature", "adam", "adam gain")
 
 COSTS = {"circuits": (1024,), "shots": (4, 16, 64, 256, 1024)}
 """Currencies, and the shots a circuit that an arm may choose; as in the plan, only the shift rule may take 1."""
-
-SIZES, BATCHES = (1, 2, 4, 8, 16, 32), (1, 2, 4, 8, 16, 32, 64)
 
 PERTURBATION = {"circuits": 0.1, "shots": 0.3}
 """c; in weight space so much less that the angles move as far."""
@@ -69,7 +80,7 @@ SECONDS = {4: 45, 6: 120, 8: 220}
 KINDS = ("none", "isotropic", "along", "against")
 
 OPTIMIZERS = {"adam": (0.003, 0.01, 0.03), "momentum": (0.01, 0.03, 0.1)}
-"""And rates; momentum 0.9."""
+"""And rates."""
 
 
 @dataclass(frozen=True)
@@ -270,20 +281,13 @@ def behind_backward(optimizer: torch.optim.Optimizer, change: Callable[[], None]
     return optimizer.register_step_pre_hook(before)
 
 
-def optimizer_of(name: str, model: QRNN, rate: float) -> torch.optim.Optimizer:
-    check_one_of("optimizer", name, tuple(OPTIMIZERS))
-    if name == "adam":
-        return torch.optim.Adam(model.parameters(), lr=rate)
-    return torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9)
-
-
 def injection(optimizer: str, kind: str, rate: float, seed: int, ratio: float, updates: int, refresh: int) -> dict:
     """The causal test: exact gradients with noise of one kind, H anew every ``refresh`` updates; validation errors.
 
     It starts after 100 updates without noise; batches of 64 windows, H of 32.
     """
     model, task = trained_to(MAIN, "exact", 100, seed), task_of(MAIN, seed)
-    chosen = optimizer_of(optimizer, model, rate)
+    chosen = optimizer_of(optimizer, model.parameters(), rate)
     generator = torch.Generator("cpu").manual_seed(seed)
     errors = [error(model, task.validation)]
     for part in range(updates // refresh):

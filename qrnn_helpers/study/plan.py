@@ -16,14 +16,11 @@ import numpy as np
 from scipy.stats import gmean, qmc
 
 from ..training import Budget
-from .arms import MAIN, YARDSTICKS, Problem, Setting, as_settings, train, tune, update_circuits
+from .arms import BATCHES, CORE, MAIN, SIZES, YARDSTICKS, Problem, Setting, as_settings, train, tune, update_circuits
 from .jobs import Job
 from .laws import CELLS, cell
 
 FOLDER = "training"
-
-CORE = ("shift", "spsa", "causal", "weights", "coordinates")
-"""Arms of the primary comparison."""
 
 SECONDARY = ("orthogonal", "decaying", "guided", "uniform")
 """Variants of SPSA and of the coordinates, tuned as the core arms are.  An adaptive number of shots (arXiv 2302.04422)
@@ -64,7 +61,7 @@ PERTURBATIONS = {"weights": (0.01, 0.3)} | dict.fromkeys(
     ("spsa", "causal", "orthogonal", "decaying", "guided"), (0.03, 1.0)
 )
 
-BATCHES, SIZES, BETAS = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4, 8, 16, 32), (0.0, 0.9)
+BETAS = (0.0, 0.9)
 
 SHOTS = (4, 8, 16, 32, 64, 128, 256, 512, 1024)
 

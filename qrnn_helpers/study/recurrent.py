@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import product
 
@@ -23,7 +23,19 @@ from ..gradients import SPSA, GradientEstimator
 from ..models import QRNN, StackedQRNN
 from ..simulation import StepProgram, channel_step
 from ..training import Budget, fit_side_by_side
-from .arms import MAIN, STEPS, Problem, Setting, as_settings, described, error, network, rounded, task_of
+from .arms import (
+    MAIN,
+    STEPS,
+    Problem,
+    Setting,
+    as_settings,
+    described,
+    network,
+    optimizer_of,
+    rounded,
+    task_of,
+    validation_errors,
+)
 from .gradient_noise import first
 from .jobs import Job
 from .laws import behind_backward
@@ -206,14 +218,6 @@ def clipping(optimizer: torch.optim.Optimizer, bound: float | None, norms: list[
     return optimizer
 
 
-def optimizer_of(
-    problem: Problem, setting: Setting, weights: Iterable[torch.nn.Parameter], lr: float
-) -> torch.optim.Optimizer:
-    if problem.optimizer == "adam":
-        return torch.optim.Adam(weights, lr=lr, betas=(setting.beta, 0.999))
-    return torch.optim.SGD(weights, lr=lr, momentum=0.9)
-
-
 def train(
     problem: dict,
     setting: dict,
@@ -237,11 +241,9 @@ def train(
         budget=Budget(**budget),
         washout=given.washout,
         seeds=[seed for _, seed in runs],
-        optimizer=lambda weights, lr: clipping(optimizer_of(given, chosen, weights, lr), clip, norms),
+        optimizer=lambda weights, lr: clipping(optimizer_of(given.optimizer, weights, lr, chosen.beta), clip, norms),
     )
-    errors = [
-        error(model, task_of(given, seed).validation) for model, (_, seed) in zip(stack.models(), runs, strict=True)
-    ]
+    errors = validation_errors(given, stack, [seed for _, seed in runs])
     by_rate = torch.stack(norms).double().view(len(norms), len(rates), -1).transpose(0, 1).flatten(1)
     return {
         "validation": [rounded(row) for row in np.reshape(errors, (len(rates), -1))],

@@ -25,6 +25,9 @@ ALPHA = 0.05
 MARGIN = 0.9
 """Two arms are equivalent where the ratio of their errors lies between this and its inverse."""
 
+POWER = 0.8
+"""Wanted: the chance that a difference is told."""
+
 FLIPS, DRAWS = 100_000, 1_000
 """Sign flips of a permutation test, where all of them would be more; resamples of a bootstrap."""
 
@@ -57,11 +60,6 @@ class Paired:
     share_high: float
     p_equivalent: float
     seeds: int
-
-    @property
-    def equivalent(self) -> bool:
-        """Their 90 % interval lies within the margins."""
-        return self.p_equivalent <= ALPHA
 
 
 @dataclass(frozen=True)
@@ -218,21 +216,19 @@ def _power(effect: float, seeds: int) -> float:
     return float(stats.ncf.sf(critical**2, 1, seeds - 1, shift))
 
 
-def smallest_ratio(sd: float, seeds: int, wanted: float = 0.8) -> float:
-    """The ratio, below 1 and nearest to it, that so many seeds detect with the power `wanted`."""
+def smallest_ratio(sd: float, seeds: int) -> float:
+    """The ratio, below 1 and nearest to it, that so many seeds detect with the power `POWER`."""
     seeds, sd = check_integer("seeds", seeds, 2), check_positive("sd", sd)
-    if not ALPHA < wanted < 1:
-        raise ValueError(f"wanted must lie between {ALPHA} and 1; got {wanted}")
-    effect = optimize.brentq(lambda effect: _power(effect, seeds) - wanted, 0.0, 100.0)
+    effect = optimize.brentq(lambda effect: _power(effect, seeds) - POWER, 0.0, 100.0)
     return float(np.exp(-effect * sd))
 
 
-def seeds_needed(ratio: float, sd: float, wanted: float = 0.8) -> int:
-    """The fewest seeds that detect a `ratio` with the power `wanted`."""
-    if ratio == 1 or not ALPHA < wanted < 1:
-        raise ValueError(f"ratio must differ from 1, and wanted lie between {ALPHA} and 1; got {ratio} and {wanted}")
-    normal = ((stats.norm.isf(ALPHA / 2) + stats.norm.ppf(wanted)) * sd / np.log(ratio)) ** 2
-    return next(seeds for seeds in count(max(2, int(normal))) if power(ratio, sd, seeds) >= wanted)
+def seeds_needed(ratio: float, sd: float) -> int:
+    """The fewest seeds that detect a `ratio` with the power `POWER`."""
+    if ratio == 1:
+        raise ValueError("ratio must differ from 1; got 1")
+    normal = ((stats.norm.isf(ALPHA / 2) + stats.norm.ppf(POWER)) * sd / np.log(ratio)) ** 2
+    return next(seeds for seeds in count(max(2, int(normal))) if power(ratio, sd, seeds) >= POWER)
 
 
 def cost_intervals(errors: pd.DataFrame, target: float) -> np.ndarray:
@@ -245,23 +241,13 @@ def cost_intervals(errors: pd.DataFrame, target: float) -> np.ndarray:
     budgets = check_array("errors.columns", errors.columns.to_numpy(), 1)
     if not (np.diff(budgets, prepend=0.0) > 0).all():
         raise ValueError(f"errors.columns must be positive rising budgets; got {list(errors.columns)}")
-    reached = _reached(errors, target).to_numpy()
+    if not 0 < target < CAP:
+        raise ValueError(f"target must be positive and below {CAP:g}, what a diverged run counts as; got {target}")
+    reached = (log_errors(errors) <= np.log(target)).to_numpy()
     before = np.where(reached.any(1), reached.argmax(1), len(budgets))
     after = len(budgets) + 1 - np.cumprod(reached[:, ::-1], axis=1).sum(1)
     edges = np.array([0.0, *budgets, np.inf])
     return np.stack([edges[before], edges[after]], axis=1)
-
-
-def _reached(errors: pd.DataFrame, target: float) -> pd.DataFrame:
-    if not 0 < target < CAP:
-        raise ValueError(f"target must be positive and below {CAP:g}, what a diverged run counts as; got {target}")
-    return log_errors(errors) <= np.log(target)
-
-
-def reached_by(errors: pd.DataFrame, target: float) -> pd.DataFrame:
-    """Share of the seeds whose run at each budget reached `target`, with its Wilson interval; a row a budget."""
-    reached = _reached(errors, target)
-    return pd.DataFrame([asdict(wilson(int(reached[b].sum()), len(reached))) for b in reached], index=errors.columns)
 
 
 def median_costs(intervals: np.ndarray, draws: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
