@@ -1,6 +1,6 @@
 """Where circuits run, and what it costs."""
 
-from .base import Backend
+from .base import Answer, Backend
 from .cost import CostLedger
 from .exact import ExactBackend
 from .executor import Executor
@@ -14,6 +14,7 @@ from .sampler import SamplerBackend
 from .shots import ShotBackend
 
 __all__ = [
+    "Answer",
     "Backend",
     "CostLedger",
     "DeviceBackend",

@@ -3,8 +3,8 @@
 A new kind of device is one file with one class, a `Backend`.  Its questions, in the order in which they come up:
 
 1. ``run``: the outcome probabilities of a batch of circuits.  This is all that it has to answer.
-2. ``shots``, ``max_circuits``, ``pass_manager``, ``generator``: what it is asked beside, where it is not exact and
-   without bounds.
+2. ``shots``, ``max_circuits``, ``one_job``, ``pass_manager``, ``generator``: what it is asked beside, where it is
+   not exact and without bounds.
 3. ``values`` and ``variants``: weighted readouts, where they can be had for less than by ``run``.
 
 The circuits themselves, `device_circuit`, and the bill are made here and in the executor.  A device that has a Qiskit
@@ -34,14 +34,16 @@ Variants = Callable[[int | range, Tensor], Tensor]
 
 class Backend(ABC):
     """Runs circuits.  ``shots`` is the number of shots of each circuit, 0 if the result is exact;
-    ``max_circuits`` how many of them one run may hold, None for no limit but memory; ``pass_manager``
-    what fits circuits to the device, None for Qiskit's preset at level 1 with gates that every simulator knows.
+    ``max_circuits`` how many of them one run may hold, None for no limit but memory; ``one_job`` whether a forward
+    pass takes the circuits of its gradient along; ``pass_manager`` what fits circuits to the
+    device, None for Qiskit's preset at level 1 with gates that every simulator knows.
     A torch.Generator in the attribute ``generator`` goes into a layer's state_dict: a backend that wraps
     another one hands it on.
     """
 
     shots: int = 0
     max_circuits: int | None = None
+    one_job: bool = False
     pass_manager: PassManager | None = None
 
     @abstractmethod

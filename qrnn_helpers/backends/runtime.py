@@ -18,7 +18,7 @@ from qiskit.primitives import BaseSamplerV2
 from qiskit.transpiler import PassManager
 from torch import Tensor
 
-from ..checks import check_instance, check_integer, check_one_of, shown
+from ..checks import check_bool, check_instance, check_integer, check_one_of, shown
 from ..simulation import StepProgram
 from ..storage import read_json, write_json
 from .base import Answer
@@ -232,8 +232,12 @@ class DeviceBackend(SamplerBackend):
 
     ``sampler``: `device_sampler`, or any other vendor's ``BaseSamplerV2``; ``shots``, ``pass_manager``, ``seed`` and
     ``options`` (retries, retry_if, pause) as there.  A ValueError names what the device lacks, qubits, reset or
-    measurement before the end, or which of ``limits`` one circuit is beyond.  A pass, of the shift rule
-    each of its steps, holds its circuits in one job unless a limit forces several; `estimate` foresees them.
+    measurement before the end, or which of ``limits`` one circuit is beyond.
+
+    With ``one_job`` the forward pass takes the circuits of its gradient along: an update of one layer is one job unless
+    a limit forces several, and `estimate` foresees them.  Whatever torch records for a backward pass then pays the
+    gradient: predict under ``torch.no_grad()``.  Estimators whose circuits depend on outcomes (not ``draws_first``)
+    and layers whose angles do, such as the second of a stack, have jobs of their own.
 
     ``journal``: a JSON file of job ids.  A call that is repeated with the same values, in a new process too, picks up
     the results of jobs submitted before instead of paying again: an interrupt does not cancel them, and the ledger
@@ -251,11 +255,13 @@ class DeviceBackend(SamplerBackend):
         journal: str | os.PathLike[str] | None = None,
         retrieve: Callable[[str], Any] | None = None,
         limits: JobLimits | None = None,
+        one_job: bool = True,
         **options: Any,
     ):
         super().__init__(sampler, shots, pass_manager, seed, **options)
         self.limits = check_instance("limits", limits or JobLimits(), JobLimits, "JobLimits or None")
         check_integer("shots", shots, 1, self.limits.executions)
+        self.one_job = check_bool("one_job", one_job)
         if "max_circuits" not in options:
             self.max_circuits = self.limits.executions // self.shots
         if journal is not None:

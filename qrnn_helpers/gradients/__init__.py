@@ -3,7 +3,8 @@
 A method is a subclass of `GradientEstimator` that answers two questions:
 ``estimate(executor, angles, weights)``: dL/dangles, (batch, time, P), from circuits run by ``executor``;
 ``circuits(program, time_steps)``: how many of them, at most, it runs for one sample.
-One that changes while training goes on hears of it in ``progress(fraction)``.
+One that changes while training goes on hears of it in ``progress(fraction)``.  ``draws_first`` lets a device run its
+circuits in the forward pass's job.
 """
 
 from .autograd import Autograd
@@ -15,10 +16,12 @@ from .finite_difference import FiniteDifference
 from .guided_spsa import GuidedSPSA
 from .important_coordinate import ImportantCoordinate
 from .parameter_shift import ParameterShift, RandomCoordinate
+from .passes import Ask, Passes, in_one_job
 from .spsa import SPSA
 from .weight_spsa import WeightSPSA
 
 __all__ = [
+    "Ask",
     "Autograd",
     "DecayingSPSA",
     "DirectionalShift",
@@ -27,8 +30,10 @@ __all__ = [
     "GuidedSPSA",
     "ImportantCoordinate",
     "ParameterShift",
+    "Passes",
     "RandomCoordinate",
     "SPSA",
     "WeightSPSA",
+    "in_one_job",
     "live_angles",
 ]

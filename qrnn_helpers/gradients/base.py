@@ -20,7 +20,13 @@ class GradientEstimator(ABC):
     """Base of all estimators: subclass it, say what it costs and how it estimates.
 
     A torch.Generator that an estimator draws from is its attribute ``generator``: the layer keeps its state.
+
+    ``draws_first`` says that all circuits of an estimate, each as long as the forward pass's, are known from the angles
+    and the draws alone, neither from ``weights`` nor from what other circuits answered: then they may go in the
+    forward pass's job.
     """
+
+    draws_first: bool = False
 
     @abstractmethod
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

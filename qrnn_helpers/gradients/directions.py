@@ -16,6 +16,8 @@ from .base import GradientEstimator
 class RandomDirections(GradientEstimator):
     """An estimator from one pair of circuits for each of its ``directions``, fresh for every sample and call."""
 
+    draws_first = True
+
     def __init__(self, directions: int, seed: int | torch.Generator | None, causal: bool):
         self.directions = check_count("directions", directions)
         self.generator: torch.Generator | Streams = torch_generator(seed)

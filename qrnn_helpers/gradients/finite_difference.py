@@ -19,6 +19,8 @@ class FiniteDifference(GradientEstimator):
     before an angle's own step out of its estimate.
     """
 
+    draws_first = True
+
     def __init__(self, h: float = 0.1, causal: bool = False):
         self.h = check_positive("h", h)
         self.causal = check_bool("causal", causal)

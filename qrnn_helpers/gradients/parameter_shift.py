@@ -42,6 +42,8 @@ class ParameterShift(GradientEstimator):
     that is sigma**2 / 2N for two terms and 3 sigma**2 / 8N for four.
     """
 
+    draws_first = True
+
     def __init__(self, causal: bool = True, prune: bool = False):
         self.causal = check_bool("causal", causal)
         self.prune = check_bool("prune", prune)
@@ -84,6 +86,8 @@ class RandomCoordinate(GradientEstimator):
     ``causal`` as there.  ``seed`` is an int, a torch generator or None.  The number of circuits depends
     on which gates are drawn: `circuits` says the most it can be.
     """
+
+    draws_first = True
 
     def __init__(self, coordinates: int = 1, seed: int | torch.Generator | None = None, causal: bool = True):
         self.coordinates = check_count("coordinates", coordinates)

@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from ..backends import Executor
-from ..gradients import WeightSPSA
+from ..gradients import Ask, Passes
 from ..torch_modes import settled
 
 
@@ -29,21 +28,24 @@ class EncoderEstimated(torch.autograd.Function):
         bias: torch.Tensor,
         x: torch.Tensor,
         angles: torch.Tensor,
-        executor: Executor,
-        gradient: WeightSPSA,
+        passes: Passes,
     ) -> torch.Tensor:
         ctx.save_for_backward(x, angles)
-        ctx.executor = executor
-        ctx.gradient = gradient
+        ctx.passes = passes
         ctx.runs = len(weight)
-        return executor.forward(angles)[0]
+        return passes.forward(angles, _of_weights(x, angles, ctx.runs))[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, weights: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, angles = ctx.saved_tensors
-        rows = x.reshape(ctx.runs, -1, x.shape[-1])
-        inputs = torch.cat([rows, torch.ones_like(rows[..., :1])], -1).to(angles.dtype)
         with settled(angles.device):
-            gradient = ctx.gradient.estimate_weights(ctx.executor, inputs, angles, weights).to(x.dtype)
-        return gradient[..., :-1], gradient[..., -1], None, None, None, None
+            gradient = ctx.passes.backward(weights, _of_weights(x, angles, ctx.runs)).to(x.dtype)
+        return gradient[..., :-1], gradient[..., -1], None, None, None
+
+
+def _of_weights(x: torch.Tensor, angles: torch.Tensor, runs: int) -> Ask:
+    """How the gradient along the weights of so many encoders is asked for."""
+    rows = x.reshape(runs, -1, x.shape[-1])
+    inputs = torch.cat([rows, torch.ones_like(rows[..., :1])], -1).to(angles.dtype)
+    return lambda gradient, executor, weights: gradient.estimate_weights(executor, inputs, angles, weights)

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from ..backends import Backend, CostLedger, ExactBackend, Executor
 from ..checks import check_bytes, check_count, check_instance, check_integer, check_tensor, usable
-from ..gradients import Autograd, GradientEstimator, ParameterShift, WeightSPSA
+from ..gradients import Ask, Autograd, GradientEstimator, ParameterShift, Passes, WeightSPSA, in_one_job
 from ..simulation import StepProgram, Streams
 from ..torch_modes import constant, settled
 from .encoded import EncoderEstimated
@@ -81,13 +81,15 @@ class QuantumRecurrentLayer(nn.Module):
             streams = getattr(self.backend, "generator", None)
             runs = streams.runs(len(angles)) if isinstance(streams, Streams) else None
             executor = Executor(self.program, self.backend, self.cost, start, runs)
+            recorded = torch.is_grad_enabled() and wide.requires_grad
+            passes = Passes(executor, self.gradient, recorded and in_one_job(self.backend, self.gradient))
             if isinstance(self.gradient, Autograd):
                 probabilities, final = executor.forward(wide)
             elif isinstance(self.gradient, WeightSPSA):
-                probabilities, final = _of_encoder(encoder, wide, executor, self.gradient), None
+                probabilities, final = _of_encoder(encoder, wide, passes), None
             else:
                 start = None if start is None else start.detach()
-                probabilities, final = _Estimated.apply(wide, start, executor, self.gradient)
+                probabilities, final = _Estimated.apply(wide, start, passes)
             return probabilities.to(angles.dtype), final
 
     def update_circuits(self, batch: int, time_steps: int) -> int:
@@ -153,42 +155,45 @@ def _unpacked(state: torch.Tensor) -> dict[str, torch.Tensor]:
         raise ValueError(f"{allowed}; got a damaged one: {error}") from error
 
 
-def _of_encoder(
-    encoder: Encoder | None, angles: torch.Tensor, executor: Executor, gradient: WeightSPSA
-) -> torch.Tensor:
+def _of_encoder(encoder: Encoder | None, angles: torch.Tensor, passes: Passes) -> torch.Tensor:
     """The outcomes of angles that come from an encoder, whose weights the estimator moves."""
-    if encoder is None or executor.state is not None:
+    if encoder is None or passes.executor.state is not None:
         raise ValueError("gradient must not be WeightSPSA in a layer without an encoder, or with a state")
     weight, bias, x = encoder
-    return EncoderEstimated.apply(weight, bias, usable(x), angles.detach(), executor, gradient)
+    return EncoderEstimated.apply(weight, bias, usable(x), angles.detach(), passes)
 
 
 class _Estimated(torch.autograd.Function):
-    """Forward: run the circuits.  Backward: ask the estimator, which runs circuits of its own.
+    """Forward: run the circuits.  Backward: ask the estimator, which runs circuits of its own, or ran them along.
 
     What the way back needs, angles and state, is saved by torch, which refuses what was changed in between.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, angles: torch.Tensor, state: torch.Tensor | None, executor: Executor, gradient: GradientEstimator
+        ctx: Any, angles: torch.Tensor, state: torch.Tensor | None, passes: Passes
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        probabilities, final = executor.forward(angles)
+        probabilities, final = passes.forward(angles, _of_angles(angles))
         ctx.save_for_backward(angles, state)
-        ctx.executor = executor.from_state(None)
-        ctx.gradient = gradient
+        passes.executor.state = None  # torch keeps it
+        ctx.passes = passes
         if final is not None:
             ctx.mark_non_differentiable(final)
         return probabilities, final
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, weights: torch.Tensor, _: Any) -> tuple[torch.Tensor, None, None, None]:
+    def backward(ctx: Any, weights: torch.Tensor, _: Any) -> tuple[torch.Tensor, None, None]:
         angles, state = ctx.saved_tensors
         with settled(angles.device):
-            gradient = ctx.gradient.estimate(ctx.executor.from_state(state), angles, weights)
+            gradient = ctx.passes.backward(weights, _of_angles(angles), state)
         _check_gradient(gradient, angles)
-        return gradient, None, None, None
+        return gradient, None, None
+
+
+def _of_angles(angles: torch.Tensor) -> Ask:
+    """How the gradient along these angles is asked for."""
+    return lambda gradient, executor, weights: gradient.estimate(executor, angles, weights)
 
 
 def _check_gradient(gradient: torch.Tensor, angles: torch.Tensor) -> None:

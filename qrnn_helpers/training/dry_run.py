@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
 from ..backends import Backend, CostLedger, Executor
-from ..gradients import Autograd, GradientEstimator, GuidedSPSA, RandomCoordinate, WeightSPSA
+from ..gradients import Autograd, GradientEstimator, GuidedSPSA, Passes, RandomCoordinate, WeightSPSA, in_one_job
 from ..models import QuantumRecurrentLayer
 from ..simulation import StepProgram, count_runs
 from ..torch_modes import settled
@@ -25,8 +26,9 @@ class Booked(NamedTuple):
 class Silent(Backend):
     """Answers uniform probabilities at once, to as many circuits a run as another backend takes."""
 
-    def __init__(self, max_circuits: int | None):
+    def __init__(self, max_circuits: int | None, one_job: bool):
         self.max_circuits = max_circuits
+        self.one_job = one_job
 
     def run(self, program: StepProgram, gate_angles: torch.Tensor, state: torch.Tensor | None = None):
         outcomes = 2**program.readout
@@ -44,14 +46,23 @@ def booked(layer: QuantumRecurrentLayer, updates: int, batch: int, time_steps: i
     """
     circuits = jobs = 0
     exact = True
+    silent = Silent(max_circuits, layer.backend.one_job)
     for gradient, count in _stages(layer, updates, time_steps):
-        dry = _dry_update(layer.program, gradient, Silent(max_circuits), batch, time_steps)
+        dry = _dry_update(layer.program, gradient, silent, batch, time_steps)
         most = batch * (1 + gradient.circuits(layer.program, time_steps))
         beyond = most - dry.circuits  # what this draw has not taken may fill jobs of its own
         circuits += count * most
-        jobs += count * (dry.jobs + (-(-beyond // max_circuits) if max_circuits else 0))
+        if in_one_job(silent, gradient):
+            jobs += count * _jobs(most, max_circuits)
+        else:
+            jobs += count * (dry.jobs + (_jobs(beyond, max_circuits) if max_circuits else 0))
         exact &= not beyond and not isinstance(gradient, RandomCoordinate | GuidedSPSA)
     return Booked(circuits, jobs, exact)
+
+
+def _jobs(circuits: int, max_circuits: int | None) -> int:
+    """Jobs that hold so many circuits."""
+    return -(-circuits // max_circuits) if max_circuits else 1
 
 
 def _stages(layer: QuantumRecurrentLayer, updates: int, time_steps: int) -> list[tuple[GradientEstimator, int]]:
@@ -80,13 +91,22 @@ def _dry_update(
     shape = (batch, time_steps)
     angles = torch.zeros(*shape, len(program.parameters), dtype=torch.float64, device="cpu")
     weights = torch.zeros(*shape, 2**program.readout, dtype=torch.float64, device="cpu")
+    passes = Passes(executor, gradient, in_one_job(backend, gradient))
+    ask = partial(_estimate, angles)
     with settled(angles.device):
-        executor.forward(angles)
-        if isinstance(gradient, WeightSPSA):
-            gradient.estimate_weights(executor, _inputs(gradient, angles), angles, weights)
-        elif not isinstance(gradient, Autograd):
-            gradient.estimate(executor, angles, weights)
+        passes.forward(angles, ask)
+        passes.backward(weights, ask)
     return ledger
+
+
+def _estimate(
+    angles: torch.Tensor, gradient: GradientEstimator, executor: Executor, weights: torch.Tensor
+) -> torch.Tensor:
+    if isinstance(gradient, Autograd):
+        return weights
+    if isinstance(gradient, WeightSPSA):
+        return gradient.estimate_weights(executor, _inputs(gradient, angles), angles, weights)
+    return gradient.estimate(executor, angles, weights)
 
 
 def _inputs(gradient: WeightSPSA, angles: torch.Tensor) -> torch.Tensor:

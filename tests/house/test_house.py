@@ -221,7 +221,9 @@ def test_package_imports_only_what_it_requires():
     found = imported(path.read_text() for path in (ROOT / "qrnn_helpers").rglob("*.py"))
     in_notebooks = {"myst-nb", "ipywidgets", "ipython"}  # show and panel, on first use
     on_a_cluster = required(PROJECT["optional-dependencies"]["cluster"])  # the command line, if told an address
-    on_a_device = {"qiskit-ibm-runtime"}  # on first use, where `device_sampler` says what to install
+    on_a_device = required(
+        PROJECT["optional-dependencies"]["device"]
+    )  # on first use, where `device_sampler` says what to install
     assert found <= required(PROJECT["dependencies"]) | in_notebooks | on_a_cluster | on_a_device
 
 
