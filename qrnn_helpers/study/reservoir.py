@@ -23,8 +23,9 @@ The rule of comparison for 3, fixed before there were records:
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache, partial
-from itertools import combinations
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ from ..backends import Backend, ExactBackend, MomentBackend, NoisyBackend, Simpl
 from ..baselines import grid, in_pieces
 from ..models import QRNN
 from ..simulation import StepProgram
-from ..tasks import nrmse, score
+from ..tasks import PARTS, nrmse, score
 from ..training import ridge_readout
 from . import observers
 from .arms import MAIN, STEPS, WINDOWS, Problem, Setting, described, network, rounded, task_of
@@ -51,23 +52,25 @@ MEMORIES, READOUT = (1, 2, 3, 4), 2
 NOISES: dict[str, dict[str, float]] = {
     **{f"depolarising-{p:g}": {"two_qubit": p} for p in (0.03, 0.1)},
     **{f"readout-{p:g}": {"readout": p} for p in (0.1,)},
-    **{f"reset-{p:g}": {"reset": p} for p in (0.03, 0.1)},
+    **{f"reset-{p:g}": {"reset": p} for p in (0.1,)},
     **{f"relaxation-{r:g}": {"t1": 1 / r, "measure_time": 1.0} for r in (0.03, 0.1, 0.3)},
 }
 """Rates of a `SimpleNoise`; relaxation: of the memory while the readout is measured, 1 / T1 in units of that time."""
 
-DRIVEN_SEEDS, DRIVEN_WINDOWS, DRIVEN_STEPS = tuple(range(10)), 1000, 24
+DRIVEN_SEEDS, DRIVEN_WINDOWS, DRIVEN_STEPS = tuple(range(8)), 800, 16
 
-READ_AT = (8, 16, 24)
+READ_AT = (4, 8, 16)
 """Steps since the start whose outcomes are asked for earlier inputs."""
 
 READ_SHOTS = (None, 10_000, 1_000, 100)
 """Shots of a window; None: exact probabilities."""
 
-FADING_SEEDS, FADING_STEPS = tuple(range(16)), 120
+FADING_SEEDS, FADING_STEPS = tuple(range(16)), 80
 
 FADING_MOST = 3
 """Memory qubits whose channels, 4**m on a side, have their eigenvalues taken at every step."""
+
+FADING_NOISES = ("depolarising-0.1", "reset-0.1", "relaxation-0.1")
 
 LEAST = 1e-10
 """Trace distances below this are rounding."""
@@ -84,11 +87,11 @@ SIZES = {
     MAIN: (SEEDS, LADDER),
     Problem(circuit="two_way"): (SEEDS[:12], (10**5, 10**6, 10**7, None)),
     Problem(3, 3): (SEEDS[:12], (10**5, 10**6, 10**7, None)),
-    Problem(4, 4): (SEEDS[:8], (10**6, None)),
+    Problem(4, 4): (SEEDS[:8], (None,)),
 }
 """Patch forecasts: their seeds and totals of shots."""
 
-OBSERVING = {"circuit": observers.step_of("circuit"), "exchanging circuit": observers.step_of("exchanging circuit")}
+OBSERVING = ("circuit", "exchanging circuit")
 
 OBSERVER_SEEDS, OBSERVER_SHOTS = tuple(range(8)), (16, 256, None)
 """Shots of a window."""
@@ -262,13 +265,31 @@ def decay(distances: Sequence[float]) -> float:
 # --- tasks --------------------------------------------------------------------------------
 
 
-def frequencies(model: QRNN, x: Tensor, shots: int | None, seed: int) -> Tensor:
-    """Outcomes of each step (windows, steps, R), exactly or from so many shots of each window."""
+@dataclass(frozen=True)
+class Read:
+    """Outcomes of windows: probabilities (windows, steps, R), and those of one drawn shot of every window."""
+
+    exact: Tensor
+    shot: Tensor
+
+    def by(self, shots: int | None, windows: int | None = None) -> Tensor:
+        """What so many shots of each of the first windows read: mean and covariance over all steps are exact.
+
+        As in `MomentBackend`, which says what is not.  All numbers of shots follow the same drawn shot.
+        """
+        exact, shot = self.exact[:windows], self.shot[:windows]
+        return exact if shots is None else exact + (shot - exact) / shots**0.5
+
+
+def outcomes(model: QRNN, x: Tensor, seed: int) -> Read:
     program = model.layer.program
-    exact = ExactBackend(torch.complex64)
-    backend = exact if shots is None else MomentBackend(shots, seed, torch.complex64, true_forward=False)
-    read = in_pieces(lambda windows: backend.run(program, program.gate_angles(model.encoder(windows)))[0])
-    return read(x).double()
+
+    def through(backend: Backend) -> Tensor:
+        read = in_pieces(lambda windows: backend.run(program, program.gate_angles(model.encoder(windows)))[0])
+        return read(x).double()
+
+    one = MomentBackend(1, seed, torch.complex64, true_forward=False)
+    return Read(through(ExactBackend(torch.complex64)), through(one))
 
 
 def amplified(model: QRNN, gain: float) -> QRNN:
@@ -279,9 +300,15 @@ def amplified(model: QRNN, gain: float) -> QRNN:
 
 
 @cache
-def forecaster(problem: Problem, seed: int, gain: float) -> QRNN:
-    """The network that training with this seed begins with."""
-    return amplified(network(problem, Setting("exact", 0.03, 1), seed), gain)
+def forecast_read(problem: Problem, seed: int, gain: float, part: str) -> Read:
+    """Outcomes of the network that training with this seed begins with, its encoder amplified."""
+    model = amplified(network(problem, Setting("exact", 0.03, 1), seed), gain)
+    x, _ = getattr(task_of(problem, seed), part)
+    return outcomes(model, x, shot_seed(seed, PARTS.index(part)))
+
+
+def shot_seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def shared(total: int | None) -> tuple[int, int | None]:
@@ -295,48 +322,27 @@ def seen(p: Tensor, readout: str) -> Tensor:
     return p.flatten(1) if readout == "all" else p[:, -1]
 
 
-@cache
-def exactly(problem: Problem, seed: int, gain: float, part: str) -> Tensor:
-    return frequencies(forecaster(problem, seed, gain), getattr(task_of(problem, seed), part)[0], None, 0)
-
-
-def rows_of(problem: Problem, seed: int, gain: float, total: int | None) -> Tensor:
-    """Outcomes of the training windows by so many shots in all."""
-    windows, shots = shared(total)
-    if shots is None:
-        return exactly(problem, seed, gain, "train")
-    x = task_of(problem, seed).train[0][:windows]
-    return frequencies(forecaster(problem, seed, gain), x, shots, shot_seed(seed, shots))
-
-
-def shot_seed(*numbers: int) -> int:
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
-
-
-def ridge_error(problem: Problem, seed: int, rows: Tensor, p: Tensor, part: str, readout: str, penalty: float) -> float:
-    """NRMSE of the last step of a part with outcomes p, by the readout that training rows (windows, steps, R) give."""
+def forecast_errors(problem: Problem, seed: int, total: int | None, readout: str, setting: dict, part: str) -> list:
+    """NRMSE of the last step of a part, by exact probabilities and as read with the shots of a training window."""
+    gain, (windows, shots) = setting["gain"], shared(total)
     task = task_of(problem, seed)
-    target = task.train[1][: len(rows), -1]
-    weights, offset = ridge_readout(seen(rows, readout), target, penalty, correction=0)
-    return nrmse(seen(p, readout) @ weights.T + offset, getattr(task, part)[1][:, -1])
+    rows = seen(forecast_read(problem, seed, gain, "train").by(shots, windows), readout)
+    weights, offset = ridge_readout(rows, task.train[1][:windows, -1], setting["penalty"], correction=0)
+    truth = getattr(task, part)[1][:, -1]
+    read = forecast_read(problem, seed, gain, part)
+    return [nrmse(seen(read.by(n), readout) @ weights.T + offset, truth) for n in (None, shots)]
 
 
 def chosen(problem: Problem, total: int | None, readout: str, seeds: Sequence[int]) -> dict:
     """The gain and penalty with the smallest validation error, geometric mean over the tuning seeds."""
-    settings = grid(gain=GAINS if readout != "drawn" else (1.0,), penalty=PENALTIES)
-    errors = []
-    for setting in settings:
-        each = []
-        for seed in seeds:
-            rows = cached_rows(problem, seed, setting["gain"], total)
-            p = exactly(problem, seed, setting["gain"], "validation")
-            each.append(ridge_error(problem, seed, rows, p, "validation", readout, setting["penalty"]))
-        errors.append(float(gmean(each)))
+    settings = grid(gain=(1.0,) if readout == "drawn" else GAINS, penalty=PENALTIES)
+
+    def trial(setting: dict, seed: int) -> float:
+        return forecast_errors(problem, seed, total, readout, setting, "validation")[0]
+
+    errors = [float(gmean([trial(setting, seed) for seed in seeds])) for setting in settings]
     best = int(np.argmin(errors))
     return settings[best] | {"validation": errors[best]}
-
-
-cached_rows = cache(rows_of)
 
 
 @torch.no_grad()
@@ -345,73 +351,48 @@ def forecasts(problem: dict, totals: Sequence[int | None], seeds: Sequence[int],
     with the shots of a training window."""
     given = Problem(**problem)
     found: dict[str, list[dict]] = {readout: [] for readout in READOUTS}
-    for total in totals:
-        settings = {readout: chosen(given, total, readout, tuning) for readout in READOUTS}
-        scores = np.array([scored(given, seed, total, settings) for seed in seeds])  # (seeds, readouts, 2)
-        for place, (readout, setting) in enumerate(settings.items()):
-            exact, read = (rounded(scores[:, place, k]) for k in (0, 1))
-            windows, shots = shared(total)
-            cost = {"total": total, "windows": windows, "shots": shots}
-            found[readout].append(cost | {"setting": setting, "exact": exact, "read": read})
-        cached_rows.cache_clear()
+    for readout, total in product(READOUTS, totals):
+        setting = chosen(given, total, readout, tuning)
+        errors = [forecast_errors(given, seed, total, readout, setting, "test") for seed in seeds]
+        exact, read = (rounded(list(column)) for column in zip(*errors, strict=True))
+        windows, shots = shared(total)
+        cost = {"total": total, "windows": windows, "shots": shots}
+        found[readout].append(cost | {"setting": setting, "exact": exact, "read": read})
     return found
 
 
-def scored(problem: Problem, seed: int, total: int | None, settings: dict[str, dict]) -> list[list[float]]:
-    """Errors of a seed's reservoirs on the test windows: exact and as read, for every readout."""
-    x = task_of(problem, seed).test[0]
-    _, shots = shared(total)
-    rows, tests = {}, {}
-    for gain in {setting["gain"] for setting in settings.values()}:
-        model = forecaster(problem, seed, gain)
-        rows[gain] = rows_of(problem, seed, gain, total)
-        tests[gain] = [frequencies(model, x, n, shot_seed(seed, n or 0, 1)) for n in (None, shots)]
-    errors = []
-    for readout, setting in settings.items():
-        gain, penalty = setting["gain"], setting["penalty"]
-        errors.append([ridge_error(problem, seed, rows[gain], p, "test", readout, penalty) for p in tests[gain]])
-    return errors
+@cache
+def observer_read(kind: str, seed: int, gain: float, part: str) -> Read:
+    x, y = getattr(observers.cells("1d-4"), part)
+    model = QRNN(x.shape[2], y.shape[2], observers.step_of(kind), dtype=torch.float64, seed=seed)
+    return outcomes(amplified(model, gain), x, shot_seed(seed, PARTS.index(part)))
 
 
-def observer_errors(
-    kind: str, shots: int | None, gain: float, penalties: Sequence[float], seed: int, part: str
-) -> list:
-    """NRMSE of a part, a number a penalty: a readout of outcomes and inputs, as a trained circuit and its linear path
-    have.  It is fitted to outcomes from so many shots of each window, and scored by exact probabilities."""
+def observer_error(kind: str, seed: int, shots: int | None, setting: dict, part: str) -> float:
+    """NRMSE of a part by exact probabilities; the readout sees outcomes, by so many shots of each training window, and
+    inputs, as a trained circuit and its linear path do."""
     task = observers.cells("1d-4")
-    x, y = task.train
-    model = amplified(QRNN(x.shape[2], y.shape[2], OBSERVING[kind], dtype=torch.float64, seed=seed), gain)
-
-    def features(x: Tensor, shots: int | None) -> Tensor:
-        return torch.cat([frequencies(model, x, shots, shot_seed(seed, shots or 0, 2)), x], -1)
-
     learnt = slice(task.lags - 1, None)
-    rows, target = features(x, shots)[:, learnt].flatten(0, 1), y[:, learnt].flatten(0, 1)
-    read = features(getattr(task, part)[0], None)
-    fits = [ridge_readout(rows, target, penalty, correction=0) for penalty in penalties]
-    answers = [read @ weights.T + offset for weights, offset in fits]
-    return [score(task, partial(answered, answer), part) for answer in answers]
-
-
-def answered(answer: Tensor, x: Tensor) -> Tensor:
-    """An answer that is known already, as a function of the windows x."""
-    return answer
+    x, y = task.train
+    rows = torch.cat([observer_read(kind, seed, setting["gain"], "train").by(shots), x], -1)[:, learnt].flatten(0, 1)
+    weights, offset = ridge_readout(rows, y[:, learnt].flatten(0, 1), setting["penalty"], correction=0)
+    read = observer_read(kind, seed, setting["gain"], part).exact
+    return score(task, lambda x: torch.cat([read, x], -1) @ weights.T + offset, part)
 
 
 @torch.no_grad()
-def observed(kind: str, shots: int | None, seeds: Sequence[int], tuning: int) -> dict:
+def observed(kind: str, shots: Sequence[int | None], seeds: Sequence[int], tuning: int) -> dict:
     """The 1-D observer of chapter 14 with four sensors: the setting that is best on the validation part, test NRMSE."""
-    tried = []
-    for gain in GAINS:
-        errors = observer_errors(kind, shots, gain, PENALTIES, tuning, "validation")
-        best = int(np.argmin(errors))
-        tried.append({"gain": gain, "penalty": PENALTIES[best], "validation": errors[best]})
-    setting = min(tried, key=lambda trial: trial["validation"])
-    gain, penalty = setting["gain"], setting["penalty"]
-    test = [observer_errors(kind, shots, gain, [penalty], seed, "test")[0] for seed in seeds]
     windows = len(observers.cells("1d-4").train[0])
-    total = shots and shots * windows
-    return {"setting": setting, "tried": tried, "windows": windows, "total": total, "test": rounded(test)}
+    settings = grid(gain=GAINS, penalty=PENALTIES)
+    rows = []
+    for each in shots:
+        errors = [observer_error(kind, tuning, each, setting, "validation") for setting in settings]
+        best = int(np.argmin(errors))
+        test = [observer_error(kind, seed, each, settings[best], "test") for seed in seeds]
+        row = {"shots": each, "total": each and each * windows, "setting": settings[best], "validation": errors[best]}
+        rows.append(row | {"test": rounded(test)})
+    return {"windows": windows, "rows": rows}
 
 
 # --- jobs ---------------------------------------------------------------------------------
@@ -421,7 +402,7 @@ def capacity_job(circuit: str, memory: int = 2, noise: str = "none") -> Job:
     given = {"circuit": circuit, "memory": memory, "noise": NOISES.get(noise, {}), "seeds": DRIVEN_SEEDS}
     given |= {"windows": DRIVEN_WINDOWS, "steps": DRIVEN_STEPS}
     name = f"capacity-{circuit}-{memory}-{noise}"
-    return Job(FOLDER, name, capacities, given, cost_seconds=13 if given["noise"] else 4)
+    return Job(FOLDER, name, capacities, given, cost_seconds=6 if given["noise"] else 2)
 
 
 def fading_job(circuit: str, memory: int = 2, noise: str = "none") -> Job:
@@ -434,22 +415,21 @@ def forecast_job(problem: Problem) -> Job:
     seeds, totals = SIZES[problem]
     given = {"problem": described(problem), "totals": totals, "seeds": seeds, "tuning": TUNING_SEEDS}
     name = f"forecast-{problem.circuit}-{problem.memory + problem.readout}qubits"
-    seconds = {2: 1, 3: 2, 4: 20}[problem.memory] * len(seeds) * len(totals)
-    return Job(FOLDER, name, forecasts, given, cost_seconds=seconds)
+    return Job(FOLDER, name, forecasts, given, cost_seconds={2: 40, 3: 30, 4: 150}[problem.memory])
 
 
-def observer_job(kind: str, shots: int | None) -> Job:
-    given = {"kind": kind, "shots": shots, "seeds": OBSERVER_SEEDS, "tuning": 100}
-    return Job(FOLDER, f"observer-{kind.replace(' ', '-')}-{shots or 'exact'}", observed, given, cost_seconds=25)
+def observer_job(kind: str) -> Job:
+    given = {"kind": kind, "shots": OBSERVER_SHOTS, "seeds": OBSERVER_SEEDS, "tuning": 100}
+    return Job(FOLDER, f"observer-{kind.replace(' ', '-')}", observed, given, cost_seconds=60)
 
 
 def jobs() -> Iterator[Job]:
     cells = [(circuit, memory, "none") for circuit in CIRCUITS for memory in MEMORIES]
     cells += [(circuit, 2, noise) for circuit in CIRCUITS for noise in NOISES]
     yield from (capacity_job(*cell) for cell in cells)
-    yield from (fading_job(*cell) for cell in cells if cell[1] <= FADING_MOST)
+    yield from (fading_job(*cell) for cell in cells if cell[1] <= FADING_MOST and cell[2] in ("none", *FADING_NOISES))
     yield from map(forecast_job, SIZES)
-    yield from (observer_job(kind, shots) for kind in OBSERVING for shots in OBSERVER_SHOTS)
+    yield from map(observer_job, OBSERVING)
 
 
 def summary(job: Job) -> dict[str, float]:
@@ -460,4 +440,4 @@ def summary(job: Job) -> dict[str, float]:
         return {"decay": float(np.median([decay(row) for row in job.result["constant"]["distance"]]))}
     if job.work is forecasts:
         return {"test": float(gmean(job.result["last"][-1]["exact"]))}
-    return {"test": float(np.mean(job.result["test"]))}
+    return {"test": float(np.mean(job.result["rows"][-1]["test"]))}

@@ -170,7 +170,7 @@ def test_a_unital_circuit_forgets_its_inputs_unless_it_relaxes():
     plain, relaxed = (
         reservoir.capacities("rotation", 2, noise, (0,), 500, 16) for noise in ({}, reservoir.NOISES["relaxation-0.3"])
     )
-    past = [[np.mean([rows[k][0][1] for rows in found["linear"]]) for k in (0, 1)] for found in (plain, relaxed)]
+    past = [[np.mean([rows[k][0][1] for rows in found["linear"]]) for k in (0, -1)] for found in (plain, relaxed)]
     assert abs(past[0][1]) < 0.01
     assert past[1][1] > 0.03
     assert np.mean(plain["purity"], 0)[-1] < np.mean(relaxed["purity"], 0)[-1]
@@ -184,20 +184,25 @@ def test_shots_are_shared_among_all_windows_or_as_many_as_there_are_shots():
 
 def test_readout_of_the_last_step_is_least_squares():
     """numpy's lstsq on the same outcomes, the penalty next to nothing."""
-    p = {part: reservoir.exactly(MAIN, 100, 1.0, part)[:, -1].numpy() for part in ("train", "validation")}
+    p = {part: reservoir.forecast_read(MAIN, 100, 1.0, part).exact[:, -1].numpy() for part in ("train", "validation")}
     task = task_of(MAIN, 100)
     target, truth = (getattr(task, part)[1][:, -1, 0].numpy() for part in p)
     fit = np.linalg.lstsq(p["train"], target, rcond=None)[0]
     expected = np.sqrt(np.mean((p["validation"] @ fit - truth) ** 2)) / truth.std()
-    rows = reservoir.exactly(MAIN, 100, 1.0, "train")
-    found = reservoir.ridge_error(
-        MAIN, 100, rows, reservoir.exactly(MAIN, 100, 1.0, "validation"), "validation", "last", 1e-9
-    )
-    assert found == pytest.approx(expected, rel=1e-5)
+    found = reservoir.forecast_errors(MAIN, 100, None, "last", {"gain": 1.0, "penalty": 1e-9}, "validation")
+    assert found[0] == found[1] == pytest.approx(expected, rel=1e-5)
+
+
+def test_shots_of_a_window_have_the_spread_of_a_multinomial():
+    read = reservoir.forecast_read(MAIN, 100, 1.0, "validation")
+    p, noisy = read.exact[:, -1], read.by(25)[:, -1]
+    torch.testing.assert_close(noisy.sum(1), torch.ones(len(p), **DOUBLE), atol=1e-5, rtol=0)
+    spread = (noisy - p).T @ (noisy - p) / len(p)
+    torch.testing.assert_close(spread, shot_noise(p, 25), atol=1e-3, rtol=0)
 
 
 def test_jobs_have_names_of_their_own_and_fit_the_budget():
     jobs = list(reservoir.jobs())
     assert len({job.label for job in jobs}) == len(jobs)
-    assert sum(job.cost_seconds for job in jobs) < 1200
+    assert sum(job.cost_seconds or 0 for job in jobs) < 1200
     assert len(reservoir.GAINS) * len(reservoir.PENALTIES) <= 33
