@@ -446,7 +446,7 @@ def fit_arguments(_) -> dict:
         "model": junk.qrnn(), "train": junk.pair(), "validation": junk.pair(),
         "optimizer": "gradient descent", "batch_size": 2, "budget": q.Budget(steps=2),
         "washout": 0, "seed": 1, "progress": False, "schedule": None, "scored_steps": None, "validations": 2,
-        "batches": shuffled, "loss": None,
+        "batches": shuffled, "loss": None, "watch": None,
     }  # fmt: skip
 
 
@@ -750,7 +750,7 @@ TABLE = {
             "batch_size": integer(1, 4),
             "budget": a("object", q.Budget), "washout": integer(0, 2), "seed": SEED, "progress": BOOL,
             "schedule": optional(FUNCTION), "scored_steps": optional(integer(1, 3)), "validations": integer(1),
-            "batches": FUNCTION, "loss": optional(FUNCTION),
+            "batches": FUNCTION, "loss": optional(FUNCTION), "watch": optional(FUNCTION),
         },
         trained,
     ),

@@ -26,10 +26,10 @@ from tqdm.auto import tqdm
 
 from ..dynamics import DATASETS
 from ..storage import dirt
-from . import exponents, forecasts, laws, lorenz, methods, observers, opened, plan, recurrent, reservoir, tasks
+from . import exponents, forecasts, laws, lorenz, methods, observers, opened, plan, race, recurrent, reservoir, tasks
 from .jobs import DataFile, Job
 
-STUDIES = (exponents, methods, plan, laws, recurrent, reservoir, tasks, forecasts, observers, lorenz)
+STUDIES = (exponents, methods, plan, race, laws, recurrent, reservoir, tasks, forecasts, observers, lorenz)
 """Modules with ``jobs()``, all jobs known so far, and ``summary(job)``, its scores."""
 
 

@@ -236,11 +236,15 @@ def tune(problem: dict, settings: list[dict], budget: dict, seeds: list[int]) ->
 
 
 def begun(
-    problem: Problem, budget: Budget, runs: list[tuple[Setting, int]], stop: int | None = None
+    problem: Problem,
+    budget: Budget,
+    runs: list[tuple[Setting, int]],
+    stop: int | None = None,
+    watch: Callable[[StackedQRNN, dict[str, float]], object] | None = None,
 ) -> tuple[StackedQRNN, np.ndarray]:
     """Runs, (setting, seed) each, trained to the end or only for the first updates, and their losses (updates, runs).
 
-    Their settings may differ in rate and c."""
+    Their settings may differ in rate and c.  ``watch`` sees the stack and a row after every update."""
     stack = StackedQRNN([network(problem, *run) for run in runs])
     losses = fit_side_by_side(
         stack,
@@ -252,6 +256,7 @@ def begun(
         seeds=[_paired_seeds(seed)[1] for _, seed in runs],
         optimizer=partial(optimizer_of, problem.optimizer, beta=runs[0][0].beta),
         stop=stop,
+        watch=watch and partial(watch, stack),
     )
     return stack, losses
 

@@ -8,7 +8,7 @@ comparison.  Choices are made by validation windows; none sees the test windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 
@@ -170,16 +170,23 @@ def shift_circuits(model: QRNN, batch: int) -> int:
     return batch * (1 + ks_task().steps * model.layer.program.shift_circuits)
 
 
-def train(run: Run, *, progress: bool = False) -> tuple[torch.nn.Module, pd.DataFrame]:
-    """Do one run on the study's data: the trained model and its curve."""
+def train(
+    run: Run, *, progress: bool = False, watch: Callable[[dict[str, float]], object] | None = None
+) -> tuple[torch.nn.Module, pd.DataFrame]:
+    """Do one run on the study's data: the trained model and its curve; ``watch(row)`` as in `fit`."""
     model, arguments = build(run)
     task = ks_task()
     glimpse = tuple(part[:GLIMPSE] for part in task.validation)
-    curve = fit(
-        model, task.train, glimpse, washout=WASHOUT, scored_steps=1, validations=10, progress=progress, **arguments
-    )
-    if run.method == "shift" and not run.shots:
-        curve["circuits"] = curve["step"] * shift_circuits(model, run.batch)
+    arguments |= {"washout": WASHOUT, "scored_steps": 1, "validations": 10, "progress": progress}
+    charge = shift_circuits(model, run.batch) if run.method == "shift" and not run.shots else None
+
+    def charged(row: dict[str, float]) -> None:
+        if charge:
+            row["circuits"] = row["step"] * charge
+        if watch is not None:
+            watch(row)
+
+    curve = fit(model, task.train, glimpse, watch=charged, **arguments)
     return model, curve
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..tasks import Pair
 from .batches import check_pair, shuffled
 from .budget import Budget, Spending, cosine
 from .loop import Schedule, updates
+from .trainer import Watch
 
 OptimizerMaker = Callable[..., torch.optim.Optimizer]
 """Parameters and lr -> an optimiser whose steps are proportional to its rate and act number by number."""
@@ -32,6 +34,7 @@ def fit_side_by_side(
     optimizer: OptimizerMaker = torch.optim.Adam,
     schedule: Schedule | None = cosine,
     stop: int | None = None,
+    watch: Watch | None = None,
 ) -> np.ndarray:
     """Train every run of a stack as `fit` would train it alone; returns the losses, (updates, runs).
 
@@ -40,7 +43,8 @@ def fit_side_by_side(
     ``train`` is one pair (x, y) or dataset, or a list of pairs, one for each run and of one shape.  ``budget`` is that
     of each run; ``stack.layer.cost`` counts the circuits of all.  ``stack.models()`` are trained.
 
-    After ``stop`` updates it ends early, the schedule being that of the whole budget.
+    After ``stop`` updates it ends early, the schedule being that of the whole budget.  ``watch(row)`` is called after
+    every update with the row of `fit`, circuits and shots being those of each run; what it raises ends the training.
 
     ``optimizer(parameters, lr=1.0)`` must act number by number, with steps proportional to its rate: Adam, SGD.
     """
@@ -49,6 +53,7 @@ def fit_side_by_side(
     pairs = _pairs(train, runs)
     x = pairs[0][0]
     check_instance("budget", budget, Budget, "a Budget")
+    check_instance("watch", watch, Callable | None, "a function of a row, or None")
     stop = None if stop is None else check_count("stop", stop)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
     batch_size = check_integer("batch_size", batch_size, minimum=1, maximum=len(x))
@@ -68,8 +73,10 @@ def fit_side_by_side(
 
     spending = Spending(stack, _of_all(budget, runs), None)
     chosen = _with_rates(optimizer(stack.parameters(), lr=1.0), each_rate)
-    for _ in updates(chosen, islice(batches, stop), loss, spending, schedule):
-        pass
+    with closing(updates(chosen, islice(batches, stop), loss, spending, schedule)) as training:
+        for row in training:
+            if watch is not None:
+                watch(row | {name: row[name] / runs for name in ("circuits", "shots", "train_loss")})
     return np.array(losses)
 
 

@@ -26,6 +26,9 @@ BatchSource = Callable[[torch.Tensor, torch.Tensor, int, torch.Generator], Itera
 Loss = Callable[[nn.Module, Any], torch.Tensor]
 """Model and batch -> a scalar tensor."""
 
+Watch = Callable[[dict[str, float]], object]
+"""Row of the curve -> nothing that is used; an error that it raises ends the training."""
+
 COLUMNS = ["step", "circuits", "shots", "seconds", "rate", "train_loss", "validation_nrmse"]
 
 
@@ -46,6 +49,7 @@ def fit(
     validations: int = 20,
     batches: BatchSource = shuffled,
     loss: Loss | None = None,
+    watch: Watch | None = None,
 ) -> pd.DataFrame:
     """Train ``model`` on mean squared error after the first ``washout`` steps; returns the curve.
 
@@ -55,6 +59,8 @@ def fit(
     NRMSE, over the last ``scored_steps`` outputs (default: all after the washout), is computed about
     ``validations`` times and after the last step, with the model's own backends; its circuits are booked on the
     ledgers' scope "validation".
+
+    ``watch(row)`` is called after every update; what it raises ends the training.
 
     ``batches(x, y, batch_size, generator)`` iterates over batches, pairs (x, y) unless given; training ends with
     them.  ``loss(model, batch)`` is the scalar that is minimised instead of the mean squared error.
@@ -79,6 +85,7 @@ def fit(
     check_instance("schedule", schedule, Callable | None, "a function of the spent fraction, or None")
     check_instance("batches", batches, Callable, "a function of x, y, batch size and generator")
     check_instance("loss", loss, Callable | None, "a function of model and batch, or None")
+    check_instance("watch", watch, Callable | None, "a function of a row of the curve, or None")
     x, y = check_pair("train", train)
     held_out = check_pair("validation", validation)
     washout = check_integer("washout", washout, minimum=0, maximum=x.shape[1] - 1)
@@ -92,7 +99,7 @@ def fit(
     score = partial(_score, model, *held_out, scored_steps, spending.ledgers)
     loss_of = partial(_checked_loss, loss or partial(_squared_error, washout=washout), model)
     training = updates(optimizer, source, loss_of, spending, schedule)
-    curve = _curve(training, spending, score, validations, progress)
+    curve = _curve(training, spending, score, validations, progress, watch)
     if not curve:
         raise _no_step(spending)
     if "validation_nrmse" not in curve[-1]:
@@ -106,6 +113,7 @@ def _curve(
     score: Callable[[], float],
     validations: int,
     progress: bool,
+    watch: Watch | None,
 ) -> list[dict]:
     """The rows of all updates, every so often with a score."""
     curve = []
@@ -121,6 +129,8 @@ def _curve(
                 row["validation_nrmse"] = score()
                 bar.set_postfix(loss=row["train_loss"], validation_nrmse=row["validation_nrmse"], refresh=False)
             curve.append(row)
+            if watch is not None:
+                watch(row)
             bar.update(fraction - bar.n)
     return curve
 

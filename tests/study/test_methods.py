@@ -2,7 +2,10 @@
 
 import json
 from dataclasses import replace
+from threading import Event
+from threading import enumerate as enumerate_threads
 
+import pandas as pd
 import pytest
 import torch
 
@@ -159,10 +162,22 @@ def test_stored_runs_carry_their_provenance():
         assert record["apart"]["provenance"]["versions"]["torch"].startswith("2.13.0")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_the_panel_trains_by_every_method_with_any_shots(dtype, monkeypatch):
-    """Under torch's default type and the chapter's: every setting gives a curve of its own, or says why not."""
+@pytest.fixture
+def moved(monkeypatch):
+    """A function that moves knobs of a panel and waits for what that starts."""
     monkeypatch.setattr("qrnn_helpers.study.methods.GLIMPSE", 16)  # windows that are scored: most of the time otherwise
+
+    def move(panel, **values):
+        for name, value in values.items():
+            panel.knobs[name].value = value
+        panel.wait()
+
+    return move
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_panel_trains_by_every_method_with_any_shots(dtype, moved):
+    """Under torch's default type and the chapter's: every setting gives a curve of its own, or says why not."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -170,9 +185,11 @@ def test_the_panel_trains_by_every_method_with_any_shots(dtype, monkeypatch):
         seen = [panel.curve.value]
         for shots in panel.knobs["shots"].options:
             for method in panel.knobs["method"].options.values():
-                panel.knobs["shots"].value, panel.knobs["method"].value = shots, method
+                moved(panel, shots=shots)
+                moved(panel, method=method)
                 assert panel.note.value == "" and panel.curves[-1][0].startswith(f"method {method}, shots {shots},")
                 assert panel.curves[-1][1]["validation_nrmse"].notna().any()
+                assert panel.bar.value == 1 and panel.stopper.disabled
                 seen.append(panel.curve.value)
         assert len(set(seen[1:])) == 6
     finally:
@@ -180,36 +197,65 @@ def test_the_panel_trains_by_every_method_with_any_shots(dtype, monkeypatch):
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_the_panel_shows_what_failed_and_no_old_curve(error, monkeypatch):
+def test_the_panel_shows_what_failed_and_no_old_curve(error, monkeypatch, moved):
     panel = TrainingPanel(circuits=600)
     curves = panel.curves
 
-    def fail(run):
-        assert "training anew with method shift" in panel.note.value
+    def fail(run, watch):
+        assert "training with method shift" in panel.note.value and not panel.stopper.disabled
         raise error("a lost <job>")
 
-    monkeypatch.setattr("qrnn_helpers.study.panel.train", fail)
-    panel.knobs["method"].value = "shift"
+    with monkeypatch.context() as patched:
+        patched.setattr("qrnn_helpers.study.panel.train", fail)
+        moved(panel, method="shift")
     assert panel.curve.value == "" and panel.curves == curves
     assert 'role="alert"' in panel.note.value and f"{error.__name__}: a lost &lt;job&gt;" in panel.note.value
-    monkeypatch.undo()
-    panel.knobs["method"].value = "spsa"
+    moved(panel, method="spsa")
     assert panel.note.value == "" and "<img" in panel.curve.value
 
 
-def test_a_picture_that_fails_leaves_no_old_curve(monkeypatch):
+def test_a_picture_that_fails_leaves_no_old_curve(monkeypatch, moved):
     panel = TrainingPanel(circuits=600)
-    monkeypatch.setattr(TrainingPanel, "_figure", lambda self: 1 / 0)
-    panel.knobs["seed"].value = 1
+    monkeypatch.setattr(TrainingPanel, "_figure", lambda self, curves: 1 / 0)
+    moved(panel, seed=1)
     assert panel.curve.value == "" and "ZeroDivisionError" in panel.note.value
 
 
-def test_the_panel_trains_anew_when_a_knob_moves():
+def test_the_panel_trains_anew_when_a_knob_moves(moved):
     panel = TrainingPanel(circuits=600)
     first = panel.curve.value
-    panel.knobs["seed"].value = 1
+    moved(panel, seed=1)
     second = panel.curve.value
-    panel.knobs["rate"].value = 0.1
+    moved(panel, rate=0.1)
     assert len({first, second, panel.curve.value}) == 3
     assert "seed 1" in second
     assert len(panel.curves) == 3
+
+
+def test_a_training_is_watched_stopped_and_followed_by_another(monkeypatch, moved):
+    """While it waits for its second update the panel has the first; a stop ends it there, and so does a knob."""
+    panel = TrainingPanel(circuits=600)
+    arrived, go_on = Event(), Event()
+
+    def slow(run, watch):
+        for circuits in range(60, 601, 60):
+            watch({"circuits": circuits, "validation_nrmse": 1.0})
+            arrived.set()
+            go_on.wait()
+        return pd.DataFrame({"circuits": [600], "validation_nrmse": [0.5]})
+
+    with monkeypatch.context() as patched:
+        patched.setattr("qrnn_helpers.study.panel.train", lambda *given, **named: (None, slow(*given, **named)))
+        panel.knobs["seed"].value = 1
+        arrived.wait()
+        assert panel.bar.value == 0.1 and "is at 1.000" in panel.curve.value and len(panel.curves) == 1
+        panel.stopper.click()
+        go_on.set()
+        panel.wait()
+        assert "Stopped</b> at 20%" in panel.note.value and panel.curves[-1][0].endswith("(stopped)")
+        assert panel.stopper.disabled
+    moved(panel, seed=2)
+    panel.knobs["seed"].value = 3  # while this one trains the next is asked for
+    moved(panel, seed=4)
+    assert panel.note.value == "" and "seed 4" in panel.curves[-1][0]
+    assert not any(thread is panel._thread for thread in enumerate_threads())

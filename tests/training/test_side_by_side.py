@@ -152,3 +152,30 @@ def test_a_stack_answers_as_its_models():
     stacked = StackedQRNN(models)(x)[0]
     each = torch.cat([one(part)[0] for one, part in zip(models, x.chunk(3), strict=True)])
     torch.testing.assert_close(stacked, each, rtol=0, atol=1e-13)
+
+
+def test_a_watch_sees_every_update_and_may_end_the_training():
+    """Rows are those of `fit`, with what each run spent; an error leaves the weights of the last update."""
+    rows = []
+
+    def enough(row):
+        rows.append(row)
+        if row["step"] == 3:
+            raise StopIteration
+
+    models = [model("moments", "spsa", seed) for seed in range(2)]
+    with pytest.raises(StopIteration):
+        together(models, [0.01] * 2, [0, 1], watch=enough)
+    assert [row["circuits"] for row in rows] == [15, 30, 45] and rows[0]["shots"] == 15 * 16
+    losses = together([model("moments", "spsa", seed) for seed in range(2)], [0.01] * 2, [0, 1])
+    np.testing.assert_allclose([row["train_loss"] for row in rows], losses[:3].mean(1))
+
+
+def test_fit_shows_a_watch_its_rows():
+    rows = []
+    alone = model("moments", "spsa", 0)
+    optimizer = torch.optim.Adam(alone.parameters(), lr=0.01)
+    options = {"batch_size": BATCH, "budget": Budget(steps=4), "validations": 2, "seed": 0, "progress": False}
+    curve = fit(alone, data(), data(), optimizer=optimizer, watch=rows.append, **options)
+    assert [row["train_loss"] for row in rows] == list(curve["train_loss"])
+    assert [("validation_nrmse" in row) for row in rows] == list(curve["validation_nrmse"].notna())
