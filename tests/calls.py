@@ -30,6 +30,7 @@ import qrnn_helpers as q
 from qrnn_helpers.dynamics import Flow, Lorenz, ks2d, lorenz, lyapunov_exponents
 from qrnn_helpers.dynamics import datasets as data
 from qrnn_helpers.show import frame_player as show_frame_player
+from qrnn_helpers.show import page_widget as show_page_widget
 from qrnn_helpers.show import style as show_style
 from qrnn_helpers.study import methods as study
 from qrnn_helpers.study.exponents import RECIPES
@@ -1152,6 +1153,12 @@ TABLE = {
             "colours": integer(2, 256), "seconds": real(0.05), "max_bytes": integer(1),
         },
         lambda given, player: None if "<figure" in player._repr_html_() else 1 / 0,
+    ),
+    "show.page_widget": Call(
+        show_page_widget,
+        lambda _: {"kind": "decision", "data": {"rungs": [1.0, None]}},
+        {"kind": one_of("text", "decision"), "data": a("odd", dict)},
+        lambda given, widget: None if "data-widget" in widget._repr_html_() else 1 / 0,
     ),
     "study.Run": Call(
         study.Run,

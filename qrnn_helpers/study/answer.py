@@ -15,9 +15,9 @@ from scipy import stats
 
 from ..backends import charge, machines
 from ..checks import check_one_of
-from ..circuits import open_controlled, rotation_step, unroll
+from ..circuits import open_controlled, unroll
 from . import opened
-from .arms import ARMS, MAIN, Problem
+from .arms import ARMS, MAIN, STEPS, Problem
 from .jobs import Job
 from .plan import BUDGETS, COPRIMARY, CORE, FIXED_SHOTS, LEVELS, STAGES, Tuning, at_edge, level_of
 from .statistics import ALPHA, Estimate, Verdict, against, cost_intervals, log_errors, ranking, verdict
@@ -164,7 +164,7 @@ def spent(jobs: Iterable[Job]) -> dict[str, float]:
 @cache
 def gates(problem: Problem = MAIN) -> tuple[int, int, int]:
     """One-qubit gates, two-qubit gates, and measurements and resets of a window's circuit, as a device runs it."""
-    circuit = unroll(open_controlled(rotation_step(problem.memory, problem.readout)), problem.steps)
+    circuit = unroll(open_controlled(STEPS[problem.circuit](problem.memory, problem.readout)), problem.steps)
     names = [(instruction.operation.name, len(instruction.qubits)) for instruction in circuit.data]
     readings = sum(name in ("measure", "reset") for name, _ in names)
     two = sum(qubits == 2 for _, qubits in names)
@@ -182,10 +182,15 @@ def priced_alike() -> dict[str, list[str]]:
 def bills(runs: pd.DataFrame, machine: str) -> pd.DataFrame:
     """Money and seconds of one run of every arm and budget on a machine; an update is one job, more if it must be."""
     cells = runs[runs["arm"].isin(CORE)].groupby(["arm", "budget"])
-    table = cells[["updates", "circuits", "shots", "shots_each", "size"]].first()
+    return billed(cells[["updates", "circuits", "shots", "shots_each", "size"]].first(), machine)
+
+
+def billed(table: pd.DataFrame, machine: str, problem: Problem = MAIN) -> pd.DataFrame:
+    """A table of runs with their money and seconds; a circuit is as long as it has steps, 50 microseconds for eight."""
     most = machines().loc[machine, "executions_a_job"]
     jobs = table["updates"] * np.fmax(np.ceil(table["shots"] / table["updates"] / most), 1)
-    charged = charge(machine, table["circuits"], table["shots"], jobs, gates=gates())
+    length = 50e-6 * problem.steps / MAIN.steps
+    charged = charge(machine, table["circuits"], table["shots"], jobs, gates=gates(problem), length=length)
     return table.assign(money=charged["money"], seconds=charged["seconds"])
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import re
 
 import matplotlib
@@ -10,6 +11,7 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from qrnn_helpers import show
 from qrnn_helpers.show import frame_player as show_frame_player
 from qrnn_helpers.show import style as show_style
 
@@ -92,3 +94,20 @@ def test_player_takes_png_bytes_and_makes_them_small():
 
 def test_picture_has_its_text():
     assert 'alt="a &quot;b&quot;"' in show_frame_player.picture(figure(), 'a "b"')
+
+
+def test_a_widget_stands_by_itself_and_repeats():
+    """Script, style and data are in it; no text of the data ends the script; equal data give equal bytes."""
+    data = {"a": [1.5, None], "text": "</script> and <!-- this"}
+    page = show.page_widget("decision", data)._repr_html_()
+    assert page == show.page_widget("decision", data)._repr_html_()
+    held = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)
+    assert held and json.loads(held[1]) == data
+    assert page.count("</script>") == 2 and "http://www.w3.org/2000/svg" in page
+    assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", page)
+
+
+@pytest.mark.parametrize(("data", "what"), [({"a": float("nan")}, "data"), ({"a": {1, 2}}, "data"), ([1], "data")])
+def test_a_widget_takes_what_json_holds(data, what):
+    with pytest.raises((TypeError, ValueError), match=what):
+        show.page_widget("decision", data)
