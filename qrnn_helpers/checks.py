@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ def shown(value: object, most: int = 200) -> str:
     except Exception:  # a repr of the caller's own, or an integer of thousands of digits
         return f"a value of type {type(value).__name__} that cannot be printed"
     return text if len(text) <= most else f"{text[:most]}..."
+
+
+def listed(words: Iterable[str]) -> str:
+    """ "a, b and c"; empty words are left out."""
+    kept = list(filter(None, words))
+    return " and ".join(filter(None, [", ".join(kept[:-1]), *kept[-1:]]))
 
 
 def check_integer(
@@ -139,6 +146,16 @@ def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_to
     if not bool(torch.isfinite(value.detach()).all()):
         raise ValueError(f"{name} must be finite; got NaN or infinite values")
     return value
+
+
+def check_parts(
+    name: str, pair: Any, shape: tuple[int | str, ...], targets: int | str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Windows x of that shape, and y as many and as long, with so many ``targets``, as `check_tensor` names sizes."""
+    if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
+        raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
+    x = check_tensor(f"{name} x", pair[0], shape)
+    return x, check_tensor(f"{name} y", pair[1], (*x.shape[:2], targets))
 
 
 def check_dtype(dtype: torch.dtype | None) -> torch.dtype:

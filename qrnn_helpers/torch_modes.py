@@ -26,6 +26,11 @@ def settled(device: torch.device) -> Iterator[None]:
         yield
 
 
+def indices_of(x: torch.Tensor) -> torch.Tensor:
+    """0, 1, 2, ... for the first axis of ``x``, on its device."""
+    return torch.arange(len(x), dtype=torch.int64, device=x.device)
+
+
 def constant(values: np.ndarray | list, dtype: torch.dtype, device: torch.device | str = "cpu") -> torch.Tensor:
     """A tensor that outlives the call that makes it: the same in whatever modes that is."""
     with torch.inference_mode(False):

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from threading import RLock
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any
 
 from ..checks import check_instance, check_integer, check_real, shown
 
@@ -16,13 +16,6 @@ OPEN: ContextVar[MappingProxyType] = ContextVar("OPEN", default=MappingProxyType
 
 BOOKING = RLock()
 """Held while figures are added up: no thread's are lost."""
-
-
-class Ran(Protocol):
-    """A circuit that was run, two of them equal if they are the same circuit at other angles."""
-
-    def figures(self) -> tuple[int, int]:
-        """Its depth and its number of two-qubit gates."""
 
 
 class CostLedger:
@@ -55,13 +48,17 @@ class CostLedger:
             self.circuits = self.shots = self.jobs = 0
             self.seconds = 0.0
             self._depth = self._two_qubit_gates = 0
-            self._unread: list[Ran] = []
+            self._unread: list[Any] = []
             self.scopes = {name: scope for name, scope in self.scopes.items() if scope._blocks}
             for scope in self.scopes.values():
                 scope.reset()
 
-    def record(self, circuits: int, shots: int, jobs: int, seconds: float, ran: Ran | None = None) -> None:
-        """Book one run; ``ran`` is asked for its ``figures()`` when someone reads them."""
+    def record(self, circuits: int, shots: int, jobs: int, seconds: float, ran: Any = None) -> None:
+        """Book one run.
+
+        ``ran``: the circuit, equal for the same one at other angles; its ``figures()``, depth and number of two-qubit
+        gates, are asked for when someone reads them.
+        """
         if (inner := self.innermost()) is not self:
             return inner.record(circuits, shots, jobs, seconds, ran)
         spent = {

@@ -17,7 +17,7 @@ from ..simulation import (
     outcomes,
     replaced_operators,
 )
-from ..torch_modes import settled
+from ..torch_modes import indices_of, settled
 from .base import Answer, Backend, Variants, check_no_state, one_step_at_a_time, with_step
 
 CACHE = 2**23
@@ -128,7 +128,7 @@ class ShotBackend(Backend):
     def _counts(self, kraus: Tensor, rho: Tensor | None) -> Tensor:
         """How many shots of each circuit had which outcome, (circuits, time, R)."""
         circuits, _, size, _, _ = kraus.shape
-        first = size * torch.arange(circuits, dtype=torch.int64, device=kraus.device).repeat_interleave(self.shots)
+        first = size * indices_of(kraus).repeat_interleave(self.shots)
         counts = [
             torch.bincount(first + outcome, minlength=circuits * size).view(circuits, size)
             for outcome, _ in outcomes(kraus, self.shots, self.generator, rho)

@@ -60,20 +60,18 @@ def select(
     settings: Sequence[Setting],
     trial: Callable[[Setting, int], Outcome],
     error: Callable[[Outcome], float] = float,
-    *,
-    seed: int = TUNING_SEED,
 ) -> tuple[Setting, list[Outcome]]:
-    """The setting whose ``trial(setting, seed)`` has the smallest ``error``, and what all trials came to.
+    """The setting whose ``trial(setting, TUNING_SEED)`` has the smallest ``error``, and what all trials came to.
 
     Of equal ones the first is chosen, and none whose error is NaN.
     """
-    outcomes = [trial(setting, seed) for setting in settings]
+    outcomes = [trial(setting, TUNING_SEED) for setting in settings]
     errors = [error(outcome) for outcome in outcomes]
     return settings[int(np.nanargmin(errors))], outcomes
 
 
-def tune(task: Task, baseline: Baseline, *, seed: int = TUNING_SEED, measure: Measure = score) -> pd.DataFrame:
-    """Fit every setting of ``baseline`` once: columns setting and validation, the best first.
+def tune(task: Task, baseline: Baseline, *, measure: Measure = score) -> pd.DataFrame:
+    """Fit every setting of ``baseline`` once, with `TUNING_SEED`: columns setting and validation, the best first.
 
     ``measure(task, predict, "validation")``, NRMSE unless given, is smaller for a better model.  Settings
     that are best one step ahead may blow up in closed loop: choose by what will be compared.
@@ -81,13 +79,12 @@ def tune(task: Task, baseline: Baseline, *, seed: int = TUNING_SEED, measure: Me
     check_task(task)
     check_instance("baseline", baseline, Baseline, "a Baseline")
     _check_measure(measure)
-    seed = check_integer("seed", seed, minimum=0, maximum=2**63 - 1)
     settings = _settings(baseline, task)
 
     def trial(setting: dict, seed: int) -> float:
         return _measured(measure, task, _fitted(baseline, task, seed, setting), "validation")
 
-    _, errors = select(settings, trial, seed=seed)
+    _, errors = select(settings, trial)
     trials = pd.DataFrame({"setting": settings, "validation": errors})
     return trials.sort_values("validation", kind="stable", ignore_index=True)
 

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from qiskit import QuantumCircuit, QuantumRegister
 from qiskit.circuit import Parameter, ParameterVector, Qubit
 
-from ..checks import check_count, check_gates, shown
+from ..checks import check_count, check_gates, listed, shown
 from .unrolling import check_step
 
 
@@ -117,17 +117,11 @@ def _blank(
     said, are to follow.
     """
     numbers = [check_count(name, size) for name, size in sizes.items()]
-    check_gates(_listed(sizes), (gates or angles)(*numbers), _listed(map(shown, numbers)))
+    check_gates(listed(sizes), (gates or angles)(*numbers), listed(map(shown, numbers)))
     memory = QuantumRegister(numbers[0], "memory")
     readout = QuantumRegister(numbers[1], "readout")
     qubits = [q for pair in zip_longest(memory, readout) for q in pair if q is not None]
     return QuantumCircuit(memory, readout), qubits, iter(ParameterVector("angle", angles(*numbers)))
-
-
-def _listed(words: Iterable[str]) -> str:
-    """a, b and c."""
-    *most, last = words
-    return f"{', '.join(most)} and {last}"
 
 
 def _apply(gates: Sequence[Callable], places: Iterable[tuple[Qubit, ...]], angles: Angles) -> None:

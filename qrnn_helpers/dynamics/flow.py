@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import xarray as xr
 
-from ..checks import check_array, check_count, check_integer, check_positive, check_real, shown
+from ..checks import check_array, check_count, check_integer, check_positive, check_real, listed, shown
 from ..storage import package_version
 
 DATA_LIMIT = 2 * 2**30  # bytes of one call's arrays; a reader's laptop or a Binder session holds this
@@ -150,7 +150,7 @@ class Flow(ABC):
         skip = steps_to_skip(transient, self.step)
 
         sizes = [f"trajectories={shown(trajectories)}", f"steps={shown(steps)}"]
-        check_memory(self.bytes_for(trajectories, steps), listed(*sizes, self.resolution))
+        check_memory(self.bytes_for(trajectories, steps), listed([*sizes, self.resolution]))
         words = f"transient={transient:g}, dt={dt:g} and steps={steps} with step={self.step:g}"
         check_work(skip + stride * (steps - 1), trajectories * int(np.prod(self.shape)), words)
 
@@ -252,12 +252,6 @@ def given_starts(initial: object, trajectories: int, shape: tuple[int, ...]) -> 
         names = ", ".join(["trajectories", *["points"] * len(shape)])
         raise ValueError(f"initial must have shape ({names}) = {(trajectories, *shape)}; got {start.shape}")
     return np.array(start)  # `initial` may change later
-
-
-def listed(*words: str) -> str:
-    """ "a, b and c"; empty words are left out."""
-    *first, last = filter(None, words)
-    return f"{', '.join(first)} and {last}"
 
 
 def check_memory(needed: int, words: str) -> None:

@@ -152,12 +152,12 @@ def merge(parts: list[tuple[Qubits, list]], width: int) -> list[tuple[Qubits, li
     for number, (qubits, things) in enumerate(parts):
         touching = sorted({last[q] for q in qubits if q in last})
         joined = _movable(qubits, touching, groups, last, width)
-        claimed = set(qubits).union(*(groups[i][0] for i in joined))
-        if not joined and touching and len(claimed.union(groups[touching[-1]][0])) <= width:
-            number = touching[-1]  # which stays where it is, and so do others after it on its further qubits
+        if not joined and touching and len({*qubits, *groups[touching[-1]][0]}) <= width:
+            number = touching[-1]
             joined = [number]
-        last |= dict.fromkeys(claimed, number)
-        union = claimed.union(*(groups[i][0] for i in joined))
+        union = set(qubits).union(*(groups[i][0] for i in joined))
+        # A group that stays where it is leaves its further qubits to others after it.
+        last |= dict.fromkeys(qubits if number in joined else union, number)
         merged = [thing for i in joined for thing in groups.pop(i)[1]] + things
         groups[number] = (qubits if len(qubits) > width else tuple(sorted(union)), merged)
     return [groups[number] for number in sorted(groups)]

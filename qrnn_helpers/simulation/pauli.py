@@ -26,17 +26,14 @@ import torch
 
 from ..circuits import Op
 from ..torch_modes import constant
-from .fusion import Factor, factor_of
 from .trajectories import picked
+from .transfer import PAULIS, element_of
 
 WIDEST = 3
 """Qubits that a gate may have here: its transfer matrix has 16 to that power entries."""
 
 PORTION = 2**21
 """Bytes of states that are worked on together: they stay in the processor's cache."""
-
-PAULIS = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
-"""I, X, Y, Z: the letters 0 to 3."""
 
 ALL, DIAGONAL = (0, 1, 2, 3), (0, 3)
 
@@ -451,8 +448,8 @@ def _along(state: torch.Tensor, axes: list[int]) -> list[torch.Tensor]:
 
 def _gate(op: Op) -> Gate:
     """The transfer matrix of an op on its qubits."""
-    factor = factor_of(op, op.qubits)
-    frequencies, parts = _transfer(factor)
+    element = element_of(op, op.occurrence)
+    parts = np.stack([element.terms[0], *element.terms[1::2], *element.terms[2::2]])  # of 1, the cosines, the sines
     coefficients: dict[tuple, int] = {}
     entries = {}
     letters = list(product(range(4), repeat=len(op.qubits)))
@@ -463,32 +460,7 @@ def _gate(op: Op) -> Gate:
         number = None if alone else coefficients.setdefault(tuple(sign * column), len(coefficients))
         entries[letters[i], letters[j]] = Entry(number, sign)
     rows = np.array(list(coefficients)).reshape(len(coefficients), len(parts))
-    return Gate(op.qubits, op.occurrence, frequencies, rows, entries)
-
-
-def _transfer(factor: Factor) -> tuple[np.ndarray, np.ndarray]:
-    """Frequencies (W,) and the parts (1 + 2 W, D, D) of a transfer matrix: of 1, the cosines and the sines.
-
-    E(theta) = sum_kl exp(-i (lambda_k - lambda_l) theta) T_kl, T_kl,ab = tr(P_a terms_k P_b terms_l^+) / d, is real.
-    """
-    size = factor.terms.shape[1]
-    width = size.bit_length() - 1
-    strings = _strings(width).reshape([4] * width + [size, size]).transpose(*range(width)[::-1], -2, -1)
-    strings = strings.reshape(-1, size, size)  # the first letter is that of the first, lowest qubit
-    half = np.einsum("aij,kjm->kaim", strings, factor.terms)
-    other = np.einsum("bij,ljm->lbim", strings, factor.terms.conj().transpose(0, 2, 1))
-    pairs = np.einsum("kaij,lbji->klab", half, other) / size
-    rates = factor.rates.sum(1) if factor.rates.shape[1] else np.zeros(len(factor.terms))
-    differences = rates[:, None] - rates
-    sizes = np.abs(differences)
-    # Equal but for rounding is equal; the frequency itself keeps all its digits, for angles may be large.
-    alike = (sizes / (sizes.max() or 1)).round(12)
-    kinds = [alike == value for value in np.unique(alike) if value]
-    frequencies = np.array([sizes[kind].mean() for kind in kinds])
-    parts = [pairs[alike == 0].sum(0).real]
-    parts += [pairs[kind].sum(0).real for kind in kinds]
-    parts += [(np.sign(differences)[kind][:, None, None] * pairs[kind]).sum(0).imag for kind in kinds]
-    return frequencies, np.stack(parts)
+    return Gate(op.qubits, op.occurrence, np.array(element.frequencies), rows, entries)
 
 
 def _stacked(gates: list[Gate], dtype: torch.dtype, device: torch.device) -> tuple:
@@ -504,14 +476,6 @@ def _stacked(gates: list[Gate], dtype: torch.dtype, device: torch.device) -> tup
         constant(rows[..., :1], dtype, device),
         constant(rows[..., 1:], dtype, device),
     )
-
-
-def _strings(width: int) -> np.ndarray:
-    """Pauli strings (4**width, 2**width, 2**width); the first letter is that of the highest qubit."""
-    found = np.ones((1, 1, 1), dtype=complex)
-    for _ in range(width):
-        found = np.stack([np.kron(string, letter) for string in found for letter in PAULIS])
-    return found
 
 
 def _ready(parts: list[tuple]) -> list[tuple]:

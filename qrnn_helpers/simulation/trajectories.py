@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn.functional import pad
 
+from ..torch_modes import indices_of
 from .channel import channel_step
 from .streams import Streams, drawn
 
@@ -85,7 +86,7 @@ def _each_alone(kraus: Tensor, shots: int, generator: Generator | Streams, rho: 
         branches, seat = _group_products(states, operators.flatten(0, 1), first + part, buffers[0])
         weights = _squares(branches).view(-1, each)
         outcome = _pick(_edges(weights), seat, draws)
-        yield part * each + outcome, _numbers(kraus, len(node))
+        yield part * each + outcome, indices_of(node)
         chosen = seat * each + outcome
         states = _normalise(branches.index_select(0, chosen), weights.view(-1).index_select(0, chosen))
 
@@ -145,17 +146,13 @@ def _group_products(states: Tensor, operators: Tensor, group: Tensor, buffer: _B
     products = buffer(len(order), operators.shape[1])
     for members, rows, out in zip(states.index_select(0, order).split(sizes), operators, products.split(sizes)):
         torch.mm(members, rows.mT, out=out)
-    seat = torch.empty_like(order).scatter_(0, order, _numbers(order, len(order)))
+    seat = torch.empty_like(order).scatter_(0, order, indices_of(order))
     return products.view(-1, states.shape[1]), seat
-
-
-def _numbers(like: Tensor, count: int) -> Tensor:
-    return torch.arange(count, dtype=torch.int64, device=like.device)
 
 
 def _repeated(kraus: Tensor, shots: int) -> Tensor:
     """The circuit of every shot."""
-    return _numbers(kraus, len(kraus)).repeat_interleave(shots)
+    return indices_of(kraus).repeat_interleave(shots)
 
 
 def _start(kraus: Tensor, shots: int, generator: Generator | Streams, rho: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -202,11 +199,11 @@ def _nodes(branches: Tensor, weights: Tensor, branch: Tensor, circuits: int) -> 
     shot."""
     counts = torch.bincount(branch, minlength=len(weights))
     occurred = counts.nonzero()[:, 0]
-    circuit = _numbers(occurred, circuits + 1)
+    circuit = torch.arange(circuits + 1, dtype=torch.int64, device=occurred.device)
     starts = torch.searchsorted(occurred, circuit * (len(weights) // circuits))
     sizes = starts.diff()
     width = int(sizes.max())
-    place = _numbers(occurred, len(occurred))
+    place = indices_of(occurred)
     place += (circuit * width - starts)[:-1].repeat_interleave(sizes)
     states = branches.new_zeros(circuits * width, branches.shape[1])
     states[place] = _normalise(branches.index_select(0, occurred), weights.index_select(0, occurred))
@@ -221,7 +218,7 @@ def mean_and_shot(kraus: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     circuits, size = len(kraus), kraus.shape[-1]
     shot = torch.zeros(circuits, size, 1, dtype=kraus.dtype, device=kraus.device)
     shot[:, 0] = 1
-    rho, every = shot @ shot.mH, torch.arange(circuits, dtype=torch.int64, device=kraus.device)
+    rho, every = shot @ shot.mH, indices_of(kraus)
     probabilities, drawn_outcomes = [], []
     for operators, draws in zip(kraus.unbind(1), uniform.unbind(1), strict=True):
         mean, rho = channel_step(operators, rho)

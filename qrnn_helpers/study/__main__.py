@@ -101,16 +101,25 @@ def foreseen(job: Job) -> float:
     return math.inf if job.cost_seconds is None else job.cost_seconds
 
 
+def missing(names: list[str], failed: list[str]) -> list[Job]:
+    """Data sets first, and then what is known so far."""
+    jobs = {job.label: job for job in known(names) if not job.done and job.label not in failed}
+    data_sets = [job for job in jobs.values() if isinstance(job, DataFile)]
+    return sorted(data_sets or jobs.values(), key=foreseen, reverse=True)
+
+
+def here(jobs: list[Job], workers: int) -> Generator[tuple[Job, str | None]]:
+    """`attempt` all in processes of this machine; as they end."""
+    parallel = Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")
+    return parallel(delayed(attempt)(job) for job in jobs)
+
+
 def run(names: list[str], workers: int, scheduler: str | None) -> None:
-    """Do what is missing, until nothing is: data sets first, and then what is known by each round."""
+    """Do what is missing, until nothing is."""
     failed: list[str] = []
-    while missing := {job.label: job for job in known(names) if not job.done and job.label not in failed}:
-        data_sets = [job for job in missing.values() if isinstance(job, DataFile)]
-        ordered = sorted(data_sets or missing.values(), key=foreseen, reverse=True)
-        here = Parallel(n_jobs=workers, batch_size=1, return_as="generator_unordered")
-        calls = (delayed(attempt)(job) for job in ordered)
-        outcomes = on_cluster(ordered, scheduler) if scheduler else here(calls)
-        with closing(outcomes), tqdm(total=sum(job.runs for job in ordered), unit="run") as bar:
+    while jobs := missing(names, failed):
+        outcomes = on_cluster(jobs, scheduler) if scheduler else here(jobs, workers)
+        with closing(outcomes), tqdm(total=sum(job.runs for job in jobs), unit="run") as bar:
             for job, error in outcomes:
                 bar.update(job.runs)
                 if error or not job.done:

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import stats
 
 from ..backends import charge, machines
-from ..checks import check_one_of
+from ..checks import check_one_of, listed
 from ..circuits import open_controlled, unroll
 from . import opened
 from .arms import ARMS, MAIN, STEPS, Problem
@@ -287,11 +287,6 @@ def _advice(errors: pd.DataFrame, winner: str, setting: dict[str, float], genera
 def _names(arms: Iterable[str]) -> str:
     """Short names of arms in the order of the tables."""
     return ", ".join(sorted(arms, key=list(ARMS).index))
-
-
-def listed(words: Sequence[str]) -> str:
-    """Words as a sentence lists them."""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def estimate_text(estimate: Estimate) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..circuits import rotation_step
-from . import laws, opened, plan
+from . import elsewhere, laws, opened, plan
 from .answer import estimate_text, listed, p_text
 from .arms import Problem
 from .jobs import Job
@@ -132,10 +132,8 @@ def crossing_text(ratios: pd.Series) -> str:
 
 
 def trained_runs() -> pd.DataFrame:
-    """Runs of the stages whose test windows are opened (`opened.results`): the main problem's and the cross."""
-    stages = [stage for stage in plan.STAGES if stage not in ("C", "E")]
-    tests = {stage: Job(plan.FOLDER, f"test-{stage}", opened.open_test, {"stage": stage}) for stage in stages}
-    return pd.concat([opened.results(stage) for stage, test in tests.items() if test.done], ignore_index=True)
+    """Opened runs, without variants and replications: the main problem's and the cross."""
+    return elsewhere.results(stage for stage in plan.STAGES if stage not in ("C", "E"))
 
 
 def ladder(runs: pd.DataFrame, problem: Problem, arm: str) -> pd.DataFrame:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_array, check_bytes, check_count, check_instance, check_tensor, shown
+from ..checks import check_array, check_bytes, check_count, check_instance, check_parts, shown
 from .windows import Pair, Scaling, Task, check_scale, check_washout
 
 TRAIN, TRAIN_AND_VALIDATION = 0.55, 0.70
@@ -33,10 +33,7 @@ class LorenzObserver(Task):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if len(check_instance("run", self.run, (tuple, list), "a pair (x, y)")) != 2:
-            raise ValueError(f"run must be a pair (x, y); got {len(self.run)} parts")
-        x = check_tensor("run x", self.run[0], (1, "steps", self.train[0].shape[2]))
-        check_tensor("run y", self.run[1], (1, x.shape[1], self.train[1].shape[2]))
+        check_parts("run", self.run, (1, "steps", self.train[0].shape[2]), self.train[1].shape[2])
 
 
 def lorenz_observer(series: xr.DataArray, *, steps: int = 20, washout: int = 5, stride: int = 4) -> LorenzObserver:

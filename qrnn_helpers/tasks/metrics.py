@@ -36,15 +36,12 @@ def nrmse(prediction: ArrayLike, truth: ArrayLike, *, scale: float | None = None
 
 
 @np.errstate(all="ignore")
-def mean_interval(values: ArrayLike, confidence: float = 0.95) -> tuple[float, float]:
-    """Mean of independent values and the half width of its Student-t confidence interval."""
+def mean_interval(values: ArrayLike) -> tuple[float, float]:
+    """Mean of independent values and the half width of its 95 % confidence interval (Student's t)."""
     values = check_array("values", values).ravel()
     if values.size < 2:
         raise ValueError(f"values must be two or more, to have a spread; got {values.size}")
-    confidence = check_positive("confidence", confidence)
-    if confidence >= 1:
-        raise ValueError(f"confidence must be less than 1; got {confidence}")
-    quantile = student.ppf((1 + confidence) / 2, values.size - 1)
+    quantile = student.ppf(0.975, values.size - 1)
     mean = float(values.mean())
     half = float(quantile * values.std(ddof=1) / np.sqrt(values.size))
     if not np.isfinite([mean, half]).all():
@@ -91,15 +88,12 @@ def valid_prediction_time(
 
 
 @np.errstate(all="ignore")
-def vpt_summary(table: pd.DataFrame, quantiles: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75, 0.9)) -> pd.Series:
-    """Mean and ``quantiles`` of a table of `valid_prediction_time`, the fractions censored and blown up, the count."""
+def vpt_summary(table: pd.DataFrame) -> pd.Series:
+    """Mean and quantiles of a table of `valid_prediction_time`, the fractions censored and blown up, the count."""
     vpt, fractions = _columns(table)
-    levels = check_array("quantiles", quantiles, ndim=1)
-    if levels.min() < 0 or levels.max() > 1:
-        raise ValueError(f"quantiles must lie from 0 to 1; got {shown(levels.tolist())}")
     if not np.isfinite(vpt.sum()):
         raise ValueError(f"table must have a sum of vpt that a float holds; got values up to {vpt.max():g}")
-    shares = {f"{q:.0%}": np.quantile(vpt, q) for q in levels}
+    shares = {f"{q:.0%}": np.quantile(vpt, q) for q in (0.1, 0.25, 0.5, 0.75, 0.9)}
     return pd.Series({"mean": vpt.mean()} | shares | fractions | {"starts": len(vpt)}, dtype=float)
 
 

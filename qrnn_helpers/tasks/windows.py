@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import xarray as xr
 
-from ..checks import check_array, check_bytes, check_count, check_instance, check_integer, check_tensor, shown
+from ..checks import check_array, check_bytes, check_count, check_instance, check_integer, check_parts, shown
 from .metrics import nrmse
 
 PARTS = ("train", "validation", "test")
@@ -80,7 +80,7 @@ class Task:
             check_instance(name, getattr(self, name), Scaling, "a Scaling")
         if self.still is not None:
             check_instance("still", self.still, Callable, "a function of windows, or None")
-        sizes = {name: check_pair(name, getattr(self, name), self.columns) for name in PARTS}
+        sizes = {name: _sizes(name, getattr(self, name), self.columns) for name in PARTS}
         for name, size in sizes.items():
             if size != sizes["train"]:
                 words = f"(steps, features of x, features of y, dtype) {sizes['train']}, as train has"
@@ -240,17 +240,12 @@ def spread(name: str, values: np.ndarray) -> float:
         return check_scale(name, float(values.std()))
 
 
-def check_pair(
-    name: str, pair: Pair, columns: tuple[str | int, str | int] = Task.columns
-) -> tuple[int, int, int, torch.dtype]:
+def _sizes(name: str, pair: Pair, columns: tuple[str | int, str | int]) -> tuple[int, int, int, torch.dtype]:
     """Steps, the features of x and y, and the dtype of a pair of tensors that belong together."""
-    if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
-        raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
-    x = check_tensor(f"{name} x", pair[0], ("windows", "steps", columns[0]))
-    y = check_tensor(f"{name} y", pair[1], (*x.shape[:2], columns[1]))
+    x, y = check_parts(name, pair, ("windows", "steps", columns[0]), columns[1])
     if x.dtype != y.dtype:
         raise TypeError(f"{name} must have x and y of one dtype; got {x.dtype} and {y.dtype}")
-    largest = max(float(part.detach().abs().max()) for part in pair)
+    largest = max(float(part.detach().abs().max()) for part in (x, y))
     if largest > torch.finfo(x.dtype).max ** 0.5:
         raise ValueError(f"{name} must have squares that {x.dtype} holds; got values up to {largest:g}")
     return x.shape[1], x.shape[2], y.shape[2], x.dtype

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import Dataset, default_collate
 
-from ..checks import check_bytes, check_instance, check_tensor
+from ..checks import check_bytes, check_instance, check_parts
 from ..tasks import Pair
 
 
@@ -30,12 +30,7 @@ def check_pair(name: str, data: Dataset | Pair) -> Pair:
     """The tensors x and y of a pair or a dataset, checked."""
     check_instance(name, data, Dataset | tuple | list, "a pair (x, y) or a torch Dataset of such pairs")
     parts = _collated(name, data) if isinstance(data, Dataset) else data
-    if len(parts) != 2:
-        raise ValueError(f"{name} must be a pair (x, y); got {len(parts)} parts")
-    x, y = parts
-    check_tensor(f"{name} x", x, ("windows", "time", "features"))
-    check_tensor(f"{name} y", y, (x.shape[0], x.shape[1], "features"))
-    return x, y
+    return check_parts(name, parts, ("windows", "time", "features"), "features")
 
 
 def _collated(name: str, data: Dataset) -> list:
