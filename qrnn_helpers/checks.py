@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def shown(value: object, most: int = 200) -> str:
@@ -118,19 +119,19 @@ def _numpy(name: str, value: Any) -> np.ndarray:
     """`value` as NumPy sees it, if it is of numbers at all: anything else could be endless."""
     if isinstance(value, (list, tuple, numbers.Number)) or hasattr(value, "__array__"):
         try:
-            return np.asarray(value.detach().cpu().resolve_neg() if isinstance(value, torch.Tensor) else value)
+            return np.asarray(value.detach().cpu().resolve_neg() if isinstance(value, Tensor) else value)
         except Exception as error:  # ragged lists, tensors without values, arrays of the caller's own making
             raise TypeError(f"{name} must be an array of real numbers; got {shown(value)}: {error}") from error
     raise TypeError(f"{name} must be an array of real numbers; got {shown(value)} ({type(value).__name__})")
 
 
-def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_too: bool = False) -> torch.Tensor:
+def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_too: bool = False) -> Tensor:
     """Return `value` itself if it is a finite floating tensor whose shape fits.
 
     An entry of `shape` is an exact size, or the name of a free (but non-zero) one.
     """
     words = "(" + ", ".join(map(str, shape)) + ")"
-    if not isinstance(value, torch.Tensor):
+    if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a torch tensor {words}; got {type(value).__name__}")
     if found := _valueless(value):
         raise TypeError(f"{name} must be a dense tensor that holds values; got {found}")
@@ -148,9 +149,7 @@ def check_tensor(name: str, value: Any, shape: tuple[int | str, ...], complex_to
     return value
 
 
-def check_parts(
-    name: str, pair: Any, shape: tuple[int | str, ...], targets: int | str
-) -> tuple[torch.Tensor, torch.Tensor]:
+def check_parts(name: str, pair: Any, shape: tuple[int | str, ...], targets: int | str) -> tuple[Tensor, Tensor]:
     """Windows x of that shape, and y as many and as long, with so many ``targets``, as `check_tensor` names sizes."""
     if len(check_instance(name, pair, (tuple, list), "a pair (x, y)")) != 2:
         raise ValueError(f"{name} must be a pair (x, y); got {len(pair)} parts")
@@ -167,12 +166,12 @@ def check_dtype(dtype: torch.dtype | None) -> torch.dtype:
     return dtype
 
 
-def usable(value: torch.Tensor) -> torch.Tensor:
+def usable(value: Tensor) -> Tensor:
     """`value`, copied where gradients are recorded and it was made in inference mode, which torch refuses to save."""
     return value.clone() if value.is_inference() and torch.is_grad_enabled() else value
 
 
-def _valueless(value: torch.Tensor) -> str | None:
+def _valueless(value: Tensor) -> str | None:
     """What keeps the values of a tensor from being read as they stand, if anything does."""
     if value.is_nested or value.layout != torch.strided or value.device.type == "meta":
         return f"{'nested, ' * value.is_nested}{value.layout} on {value.device}"

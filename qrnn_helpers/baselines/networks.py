@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from qiskit import QuantumCircuit
-from torch import nn
+from torch import Tensor, nn
 
 from ..models import GRU, QRNN, RNN
 from ..tasks import Fitted, Task
@@ -69,11 +69,11 @@ def answers(task: Task, model: nn.Module) -> Fitted:
     return Fitted(in_pieces(lambda x: model(x)[0]), parameters, _sees(task))
 
 
-def in_pieces(function: Callable[[torch.Tensor], torch.Tensor], size: int = PIECE) -> Callable:
+def in_pieces(function: Callable[[Tensor], Tensor], size: int = PIECE) -> Callable:
     """The same function of windows, without gradients and for ``size`` windows at a time."""
 
     @torch.no_grad()
-    def joined(x: torch.Tensor) -> torch.Tensor:
+    def joined(x: Tensor) -> Tensor:
         return torch.cat([function(piece) for piece in x.split(size)])
 
     return joined

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from ..checks import check_bytes
 from ..tasks import Fitted, Task
 from ..training import ridge_readout
 
-Features = Callable[[torch.Tensor], torch.Tensor]
+Features = Callable[[Tensor], Tensor]
 
 
 def persistence(task: Task, seed: int = 0) -> Fitted:
@@ -47,13 +48,13 @@ def ridge(task: Task, features: Features, penalty: float, sees: str) -> Fitted:
     target = y[:, scored].flatten(0, 1)
     weights, offset = ridge_readout(rows, target, penalty, correction=0)
 
-    def predict(x: torch.Tensor) -> torch.Tensor:
+    def predict(x: Tensor) -> Tensor:
         return features(x) @ weights.T + offset
 
     return Fitted(predict, weights.numel() + offset.numel(), sees)
 
 
-def lagged(x: torch.Tensor, lags: int) -> torch.Tensor:
+def lagged(x: Tensor, lags: int) -> Tensor:
     """The last ``lags`` inputs at each step, (windows, steps, lags * features), newest first.
 
     Before a window begins, its first input stands in.
@@ -62,7 +63,7 @@ def lagged(x: torch.Tensor, lags: int) -> torch.Tensor:
     return torch.cat([padded[:, lags - 1 - k : padded.shape[1] - k] for k in range(lags)], dim=-1)
 
 
-def quadratic(features: torch.Tensor) -> torch.Tensor:
+def quadratic(features: Tensor) -> Tensor:
     """Features and their products with themselves and each other, each once."""
     count = features.shape[-1]
     i, j = torch.triu_indices(count, count, dtype=torch.int64, device=features.device)

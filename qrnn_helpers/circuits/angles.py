@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 from qiskit.circuit import Parameter, ParameterExpression
+from torch import Tensor
 
 from ..torch_modes import constant
 
@@ -43,16 +44,16 @@ class AngleMap:
             self.offsets[row], slopes = line
             for parameter, slope in slopes.items():
                 self.weights[row, column[parameter]] = slope
-        self._tensors: dict[tuple, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._tensors: dict[tuple, tuple[Tensor, Tensor]] = {}
 
-    def _line(self, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _line(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """``weights`` and ``offsets`` as tensors of the dtype and on the device of ``like``."""
         key = like.dtype, like.device
         if key not in self._tensors:
             self._tensors[key] = constant(self.weights, *key), constant(self.offsets, *key)
         return self._tensors[key]
 
-    def __call__(self, angles: torch.Tensor) -> torch.Tensor:
+    def __call__(self, angles: Tensor) -> Tensor:
         weights, offsets = self._line(angles)
         gate_angles = angles @ weights.T + offsets
         if not self.curved:
@@ -60,7 +61,7 @@ class AngleMap:
         rows = torch.tensor(list(self.curved), dtype=torch.int64, device=angles.device)
         return gate_angles.index_copy(-1, rows, self._curved(angles))
 
-    def vjp(self, angles: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    def vjp(self, angles: Tensor, gradient: Tensor) -> Tensor:
         """J^T g: slopes along the gate angles (..., G) -> slopes along the angles (..., P), at ``angles``."""
         weights, _ = self._line(angles)
         slopes = gradient @ weights
@@ -71,7 +72,7 @@ class AngleMap:
             values = self._curved(leaf)
         return slopes + torch.autograd.grad(values, leaf, gradient[..., list(self.curved)])[0]
 
-    def _curved(self, angles: torch.Tensor) -> torch.Tensor:
+    def _curved(self, angles: Tensor) -> Tensor:
         """The values (..., rows) of all expressions that are not linear."""
         if angles.requires_grad and torch.is_grad_enabled():
             angles = angles.view_as(angles)
@@ -83,7 +84,7 @@ class AngleMap:
             self._refuse(values)
         return values
 
-    def _refuse(self, values: torch.Tensor) -> NoReturn:
+    def _refuse(self, values: Tensor) -> NoReturn:
         """Name the first expression that has no value."""
         finite = values.isfinite().flatten(0, -2).all(0).tolist()
         expression = list(self.curved.values())[finite.index(False)]
@@ -91,7 +92,7 @@ class AngleMap:
             f"angles must keep the step's angle '{expression}' a finite real number; got angles where it is not"
         )
 
-    def _check_slopes(self, slopes: torch.Tensor) -> None:
+    def _check_slopes(self, slopes: Tensor) -> None:
         """a**0.5 has a value at 0, but no slope there."""
         if not bool(slopes.isfinite().all()):
             words = ", ".join(f"'{expression}'" for expression in self.curved.values())
@@ -130,7 +131,7 @@ def _unknown(tree: Any) -> set[str]:
     return here.union(*map(_unknown, tree.args))
 
 
-def _evaluate(tree: Any, by_name: dict[str, torch.Tensor]) -> torch.Tensor | float:
+def _evaluate(tree: Any, by_name: dict[str, Tensor]) -> Tensor | float:
     if not tree.free_symbols:
         return float(tree)
     if tree.is_Symbol:

@@ -23,6 +23,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..circuits import Op
 from ..torch_modes import constant
@@ -128,8 +129,8 @@ class PauliSteps:
         return all(len(op.qubits) <= WIDEST for op in ops)
 
     def probabilities(
-        self, gate_angles: torch.Tensor, dtype: torch.dtype, rho: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, gate_angles: Tensor, dtype: torch.dtype, rho: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Gate angles (batch, time, G) -> p (batch, time, R) and the last memory state (batch, M, M).
 
         ``rho`` (batch, M, M): the start, |0...0><0...0| if None.  ``dtype`` is complex: its precision counts.
@@ -145,9 +146,7 @@ class PauliSteps:
             state[..., samples] = current
         return outcomes.permute(2, 0, 1), self._density(state, dtype)
 
-    def shot(
-        self, gate_angles: torch.Tensor, uniform: torch.Tensor, dtype: torch.dtype
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def shot(self, gate_angles: Tensor, uniform: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """p (batch, time, R), and the outcomes (batch, time) of one shot of each circuit, from |0...0><0...0|.
 
         ``uniform`` (batch, time): what the outcomes are drawn by, in [0, 1).  The mean memory and that of the shot,
@@ -170,12 +169,12 @@ class PauliSteps:
 
     def moments(
         self,
-        gate_angles: torch.Tensor,
-        weights: torch.Tensor,
+        gate_angles: Tensor,
+        weights: Tensor,
         dtype: torch.dtype,
-        rho: torch.Tensor | None = None,
+        rho: Tensor | None = None,
         second: bool = False,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Of one shot's X = sum_t w[t, r_t]: the mean E[X] and, if ``second``, E[X^2]; (batch,) each.
 
         With D_t = sum_r w_r |r><r| on the readout and O1 = O2 = 0 after the last step, a step takes O1 to the memory's
@@ -191,7 +190,7 @@ class PauliSteps:
             found[:, samples] = (seen * state[..., samples]).flatten(1, -2).sum(1)
         return found[0], found[1] if second else None
 
-    def _forward(self, state: torch.Tensor, by_gate: torch.Tensor) -> torch.Tensor:
+    def _forward(self, state: Tensor, by_gate: Tensor) -> Tensor:
         """Memory and readout after a step, (K, 4**memory, 2**readout, N): of what is read I and Z."""
         numbers = self._numbers(by_gate)
         for move in self.plan:
@@ -202,17 +201,17 @@ class PauliSteps:
                 state = _mapped(state, numbers[move.gate], move.forward, _sizes(move.after), move.axes)
         return state.flatten(1, len(self.memory)).flatten(2, -2)
 
-    def _outcomes(self, joint: torch.Tensor) -> torch.Tensor:
+    def _outcomes(self, joint: Tensor) -> Tensor:
         """The outcomes' probabilities (K, R, N)."""
         seen = joint[:, 0].unflatten(1, [2] * len(self.readout))
         seen = seen.permute(0, *(1 + k for k in self._seen_order), -1).flatten(1, -2)
         return self._signs(joint) @ seen
 
-    def _memory(self, joint: torch.Tensor) -> torch.Tensor:
+    def _memory(self, joint: Tensor) -> Tensor:
         """The memory after a step, whatever the outcome was."""
         return joint[:, :, 0].unflatten(1, [4] * len(self.memory))
 
-    def _parted(self, joint: torch.Tensor, outcome: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def _parted(self, joint: Tensor, outcome: Tensor, weight: Tensor) -> Tensor:
         """The mean memory of the first states, and that of the last after an outcome (N,) of probability ``weight``."""
         readout = len(self.readout)
         signs = self._signs(joint).unflatten(0, [2] * readout)
@@ -225,7 +224,7 @@ class PauliSteps:
             parted[1].addcmul_(part, factor)
         return parted.unflatten(1, [4] * len(self.memory))
 
-    def _backward(self, seen: torch.Tensor, by_gate: torch.Tensor) -> torch.Tensor:
+    def _backward(self, seen: Tensor, by_gate: Tensor) -> Tensor:
         """Operators on memory and readout after a step as operators on the memory before it."""
         numbers = self._numbers(by_gate)
         for move in reversed(self.plan):
@@ -239,14 +238,14 @@ class PauliSteps:
                 seen = _mapped(seen, numbers[move.gate], move.backward, _sizes(move.before), move.axes)
         return seen
 
-    def _fresh(self, move: Open, numbers: dict, like: torch.Tensor) -> torch.Tensor:
+    def _fresh(self, move: Open, numbers: dict, like: Tensor) -> Tensor:
         """The coefficients (1, letters, N) of a qubit that joins."""
         fresh = like.new_ones(1, 2, like.shape[-1])
         for each in move.gates:
             fresh = _mapped(fresh, numbers[each.gate], each.forward, _sizes(each.after), each.axes)
         return fresh
 
-    def _valued(self, seen: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    def _valued(self, seen: Tensor, values: Tensor) -> Tensor:
         """O1 + D and O2 + 2 O1 D + D^2, with axes for the readout's I and Z, from O1 (and O2) on the memory."""
         memory, readout = len(self.memory), len(self.readout)
         powers = torch.stack([values, values.square()])[: len(seen)]
@@ -260,9 +259,9 @@ class PauliSteps:
         valued[:, 0] += weights
         return valued.unflatten(2, [2] * readout).unflatten(1, [4] * memory)
 
-    def _numbers(self, by_gate: torch.Tensor) -> dict[Gate, tuple[torch.Tensor, ...]]:
+    def _numbers(self, by_gate: Tensor) -> dict[Gate, tuple[Tensor, ...]]:
         """The coefficients (K, N) of every gate, for gate angles (G, N)."""
-        found: dict[Gate, tuple[torch.Tensor, ...]] = {}
+        found: dict[Gate, tuple[Tensor, ...]] = {}
         for gates, occurrences, frequencies, constants, waves in self._tensors(by_gate.dtype, by_gate.device):
             numbers = constants
             if frequencies.shape[1]:
@@ -299,7 +298,7 @@ class PauliSteps:
         """Circuits that are worked on together."""
         return max(1, PORTION // (self.peak * dtype.to_real().itemsize))
 
-    def _portions(self, gate_angles: torch.Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, torch.Tensor]]:
+    def _portions(self, gate_angles: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
         """A few samples at a time, with their gate angles (time, G, samples)."""
         real = dtype.to_real() if self.periodic else torch.float64
         together = self._together(dtype)
@@ -353,7 +352,7 @@ class PauliSteps:
             peak = max(peak, math.prod(sizes))
         return peak, products
 
-    def _start(self, batch: int, dtype: torch.dtype, device: torch.device, rho: torch.Tensor | None) -> torch.Tensor:
+    def _start(self, batch: int, dtype: torch.dtype, device: torch.device, rho: Tensor | None) -> Tensor:
         """Memory states as expectation values of Pauli strings, (1, 4, ..., 4, batch)."""
         letters, memory = [4] * len(self.memory), len(self.memory)
         if rho is None:
@@ -366,7 +365,7 @@ class PauliSteps:
             state = torch.tensordot(state, paulis, dims=([1, 1 + left], [2, 1]))
         return state.real.permute(*range(1, 1 + memory), 0)[None].contiguous()
 
-    def _density(self, state: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    def _density(self, state: Tensor, dtype: torch.dtype) -> Tensor:
         """Density matrices (batch, M, M) of states (1, 4, ..., 4, batch)."""
         memory = len(self.memory)
         found = state[0].to(dtype)
@@ -376,7 +375,7 @@ class PauliSteps:
         rows = [1 + 2 * k for k in range(memory)]
         return found.permute(0, *rows, *(k + 1 for k in rows)).reshape(-1, 2**memory, 2**memory)
 
-    def _signs(self, like: torch.Tensor) -> torch.Tensor:
+    def _signs(self, like: Tensor) -> Tensor:
         """(R, R): how outcomes' probabilities follow from expectation values of I and Z on the readout."""
         one = constant([[0.5, 0.5], [0.5, -0.5]], like.dtype, like.device)
         signs = one
@@ -409,9 +408,7 @@ class PauliSteps:
         return plan, axis
 
 
-def _mapped(
-    state: torch.Tensor, numbers: Sequence[torch.Tensor], rows: Rows, sizes: list[int], axes: list[int]
-) -> torch.Tensor:
+def _mapped(state: Tensor, numbers: Sequence[Tensor], rows: Rows, sizes: list[int], axes: list[int]) -> Tensor:
     """A transfer matrix, or its transpose, on some axes of a state (K, ..., N)."""
     shape = list(state.shape)
     for axis, size in zip(axes, sizes, strict=True):
@@ -437,7 +434,7 @@ def _mapped(
     return new
 
 
-def _along(state: torch.Tensor, axes: list[int]) -> list[torch.Tensor]:
+def _along(state: Tensor, axes: list[int]) -> list[Tensor]:
     """The parts of a state for all letters of some axes, counted over their product."""
     parts = [state]
     for k, axis in enumerate(axes):

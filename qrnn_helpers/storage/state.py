@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
+from torch import Tensor
 
 from ..checks import check_bytes, shown
 from .files import AnyPath, damage_named, read_bytes, replace
@@ -29,7 +30,7 @@ def save_state(state: object, path: AnyPath) -> None:
     tensors named by their places, the structure beside them as JSON, and a checksum over all.  One atomic
     move, as for all files here.
     """
-    tensors: dict[str, torch.Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     try:
         structure = json.dumps(_structure(state, (), tensors))
     except RecursionError as error:
@@ -60,12 +61,12 @@ def load_state(path: AnyPath) -> object:
         return _assembled(json.loads(structure), tensors)
 
 
-def _structure(value: object, place: Place, tensors: dict[str, torch.Tensor]) -> object:
+def _structure(value: object, place: Place, tensors: dict[str, Tensor]) -> object:
     """A state as JSON, with its tensors put into `tensors`: numbers and text are themselves, a list is a list.
 
     {"dict": [[key, value], ...]}, {"tuple": [...]}, {"tensor": name} and {"complex": name} are the rest.
     """
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, Tensor):
         kind = "complex" if value.is_complex() else "tensor"
         return {kind: _put_tensor(value, place, tensors)}
     if isinstance(value, dict):
@@ -77,7 +78,7 @@ def _structure(value: object, place: Place, tensors: dict[str, torch.Tensor]) ->
     return _scalar(value, place)
 
 
-def _put_tensor(tensor: torch.Tensor, place: Place, tensors: dict[str, torch.Tensor]) -> str:
+def _put_tensor(tensor: Tensor, place: Place, tensors: dict[str, Tensor]) -> str:
     """Add a tensor under a name made of its place, and tell the name."""
     _check_dense(tensor, place)
     name = "/".join(map(str, place)) or "state"
@@ -88,7 +89,7 @@ def _put_tensor(tensor: torch.Tensor, place: Place, tensors: dict[str, torch.Ten
     return name
 
 
-def _check_dense(tensor: torch.Tensor, place: Place) -> None:
+def _check_dense(tensor: Tensor, place: Place) -> None:
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
         got = f"{tensor.layout} on {tensor.device}"
         raise TypeError(f"{_words(place)} must be a dense tensor with values; got {got}")
@@ -115,7 +116,7 @@ def _words(place: Place) -> str:
     return "state" + "".join(f"[{key!r}]" for key in place)
 
 
-def _assembled(structure: object, tensors: dict[str, torch.Tensor]) -> Any:
+def _assembled(structure: object, tensors: dict[str, Tensor]) -> Any:
     """The state with this structure."""
     if isinstance(structure, list):
         return [_assembled(part, tensors) for part in structure]
@@ -128,7 +129,7 @@ def _assembled(structure: object, tensors: dict[str, torch.Tensor]) -> Any:
     return tuple(parts) if kind == "tuple" else dict(parts)
 
 
-def _digest(structure: str, tensors: dict[str, torch.Tensor]) -> str:
+def _digest(structure: str, tensors: dict[str, Tensor]) -> str:
     """sha256 of a state, whatever the order of its tensors in the file."""
     digest = hashlib.sha256(structure.encode())
     for name, tensor in sorted(tensors.items()):

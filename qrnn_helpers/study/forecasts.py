@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from torch import nn
+from torch import Tensor, nn
 
 from ..baselines import echo_state, grid, in_pieces, linear, nvar, persistence, select
 from ..circuits import rotation_step, without_entanglers
@@ -80,18 +80,18 @@ class Network(nn.Module):
         nn.init.zeros_(self.readout.weight)  # to be fitted: nothing to draw
         nn.init.zeros_(self.readout.bias)
 
-    def inner(self) -> list[torch.Tensor]:
+    def inner(self) -> list[Tensor]:
         """The weights in front of the features."""
         return [weight for name, weight in self.body.named_parameters() if "decoder" not in name]
 
-    def features(self, x: torch.Tensor) -> torch.Tensor:
+    def features(self, x: Tensor) -> Tensor:
         return self.body.features(x)
 
-    def read(self, x: torch.Tensor) -> torch.Tensor:
+    def read(self, x: Tensor) -> Tensor:
         """What the readout reads: features and inputs."""
         return torch.cat([self.features(x), x], dim=-1)
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, None]:
+    def forward(self, x: Tensor) -> tuple[Tensor, None]:
         return self.readout(self.read(x)), None
 
 
@@ -287,7 +287,7 @@ def further(model: Network, horizon: int, updates: int, rate: float, batch: int,
     weights.requires_grad_()
     offset.requires_grad_()
 
-    def predict(x: torch.Tensor) -> torch.Tensor:
+    def predict(x: Tensor) -> Tensor:
         return (model.read(x) - mean) @ white @ weights + offset
 
     train_in_loop(
@@ -347,13 +347,13 @@ def patch_network(kind: str, seed: int) -> nn.Module:
     return QRNN(9, 1, rotation_step(2, 2), skip=True, dtype=torch.float64, seed=seed)
 
 
-def patch_trained(kind: str, recipe: str, seed: int, **options) -> Callable[[torch.Tensor], torch.Tensor]:
+def patch_trained(kind: str, recipe: str, seed: int, **options) -> Callable[[Tensor], Tensor]:
     """A patch network after training by a recipe of `RECIPES`: its answer at the last step, (n,)."""
     task = patches()
     how = RECIPES[recipe]
     model = patch_network(kind, seed)
 
-    def last(x: torch.Tensor) -> torch.Tensor:
+    def last(x: Tensor) -> Tensor:
         return model(x)[0][:, -1, 0]
 
     modes = KEPT if how["horizon"] > 1 else None

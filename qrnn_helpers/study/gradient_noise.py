@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..backends import ExactBackend
 from ..gradients import live_angles
@@ -25,14 +26,14 @@ class Slopes:
     gates; ``weights`` (batch, time, R) = dL/dp, ``tails`` (batch, time, time, K): those of the outputs from step s on.
     """
 
-    x: torch.Tensor
-    g: torch.Tensor
-    weights: torch.Tensor
+    x: Tensor
+    g: Tensor
+    weights: Tensor
     loss: float
-    tails: torch.Tensor | None = None
+    tails: Tensor | None = None
 
 
-def with_ones(x: torch.Tensor) -> torch.Tensor:
+def with_ones(x: Tensor) -> Tensor:
     return torch.cat([x, torch.ones_like(x[..., :1])], dim=-1)
 
 
@@ -52,7 +53,7 @@ def slopes(model: QRNN, part: Pair, washout: int, gates: bool = False, tails: bo
     return Slopes(with_ones(x), g, weights, losses.mean().item(), torch.stack(rows, 1) if tails else None)
 
 
-def shot_variances(program: StepProgram, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+def shot_variances(program: StepProgram, gate_angles: Tensor, weights: Tensor) -> Tensor:
     """s^2 of one shot's weighted readout from step s on, (batch, time)."""
     kraus = kraus_operators(program, gate_angles, torch.complex128)
     rho = ground(program, len(weights), torch.complex128, weights.device)
@@ -66,33 +67,29 @@ def shot_variances(program: StepProgram, gate_angles: torch.Tensor, weights: tor
     return torch.stack(variances, 1)
 
 
-def in_weights(diagonal: torch.Tensor, x: torch.Tensor, jacobian: torch.Tensor) -> torch.Tensor:
+def in_weights(diagonal: Tensor, x: Tensor, jacobian: Tensor) -> Tensor:
     """J' diag J, mean over samples, (P F, P F): diagonal (batch, time, K), jacobian (K, P) of the angles."""
     blocks = torch.einsum("btk,btf,bth->kfh", diagonal, x, x) / len(x)
     return torch.einsum("kp,kq,kfh->pfqh", jacobian, jacobian, blocks).flatten(2).flatten(0, 1)
 
 
-def sample_gradients(found: Slopes, jacobian: torch.Tensor) -> torch.Tensor:
+def sample_gradients(found: Slopes, jacobian: Tensor) -> Tensor:
     """Of the encoder's weights and biases, (batch, P F)."""
     return torch.einsum("btk,kp,btf->bpf", found.g, jacobian, found.x).flatten(1)
 
 
-def rademacher(moment: torch.Tensor) -> torch.Tensor:
+def rademacher(moment: Tensor) -> Tensor:
     """Covariance of (g Delta) Delta for signs Delta and E gg' = moment, less that of g."""
-    return (
-        moment.trace() * torch.eye(len(moment), dtype=moment.dtype, device=moment.device)
-        + moment
-        - 2 * moment.diagonal().diag()
-    )
+    return moment.trace() * identity(moment) + moment - 2 * moment.diagonal().diag()
 
 
-def spsa_directions(found: Slopes, jacobian: torch.Tensor) -> torch.Tensor:
+def spsa_directions(found: Slopes, jacobian: Tensor) -> Tensor:
     each = sample_gradients(found, jacobian)
     spread = found.g.square().sum((1, 2), keepdim=True) - 2 * found.g.square()
     return in_weights(spread, found.x, jacobian) + each.T @ each / len(each)
 
 
-def causal_directions(found: Slopes, jacobian: torch.Tensor) -> torch.Tensor:
+def causal_directions(found: Slopes, jacobian: Tensor) -> Tensor:
     """C_jk = delta_jk (|h_s|^2 - 2 g_j^2) + h_s,k h_s',j, h_s the slopes of the outputs from s on, j in s, k in s'."""
     h = found.tails
     assert h is not None  # asked for by whoever calls
@@ -106,14 +103,14 @@ def causal_directions(found: Slopes, jacobian: torch.Tensor) -> torch.Tensor:
     return total
 
 
-def rule_squares(program: StepProgram) -> torch.Tensor:
+def rule_squares(program: StepProgram) -> Tensor:
     """sum of c^2 over the terms of every gate's shift rule, (G,)."""
     gate, _, coefficient = program.shift_terms
     zeros = torch.zeros(len(program.occurrences), dtype=torch.float64, device="cpu")
     return zeros.index_add(0, gate, coefficient**2)
 
 
-def shift_shots(found: Slopes, program: StepProgram, variances: torch.Tensor, jacobian: torch.Tensor) -> torch.Tensor:
+def shift_shots(found: Slopes, program: StepProgram, variances: Tensor, jacobian: Tensor) -> Tensor:
     """Shot noise of the pruned rule at N = 1: a live gate's noise moves every gate that repeats its slope."""
     steps = found.x.shape[1]
     plan = live_angles(program, steps)
@@ -128,37 +125,51 @@ def shift_shots(found: Slopes, program: StepProgram, variances: torch.Tensor, ja
     return total
 
 
-def covariances(problem: Problem, model: QRNN, part: Pair) -> tuple[dict[str, torch.Tensor], int]:
+def covariances(problem: Problem, model: QRNN, part: Pair) -> tuple[dict[str, Tensor], int]:
     """Pieces of the covariance of a sample's estimate: directions, and shot noise at N = 1 (SPSA: times 2 c^2).
 
     To lowest order in c; a circuit with shifted angles is taken to be as noisy as the unshifted one.
     """
     plain = slopes(model, part, problem.washout, tails=True)
     program = model.layer.program
-    one = torch.eye(plain.g.shape[2], dtype=plain.g.dtype, device=plain.g.device)
     angles = model.encoder(part[0]).detach()
     variances = shot_variances(program, program.gate_angles(angles), plain.weights)
     rewritten = opened(problem, model)
     gate = slopes(rewritten, part, problem.washout, gates=True)
+    pieces = along_angles(plain, variances) | along_gates(gate, rewritten.layer.program, angles, variances)
+    return pieces | {"weights shots": variances[:, 0].mean() * identity(pieces["spsa"])}, gate.g[0].numel()
+
+
+def along_angles(plain: Slopes, variances: Tensor) -> dict[str, Tensor]:
+    """Of SPSA, whose directions are along the angles."""
+    one = identity(plain.g[0, 0])
+    return {
+        "spsa": spsa_directions(plain, one),
+        "spsa shots": in_weights(variances[:, :1, None].expand_as(plain.g), plain.x, one),
+        "causal": causal_directions(plain, one),
+        "causal shots": in_weights(variances[..., None].expand_as(plain.g), plain.x, one),
+    }
+
+
+def along_gates(gate: Slopes, program: StepProgram, angles: Tensor, variances: Tensor) -> dict[str, Tensor]:
+    """Of what shifts gates: random coordinates, and the rule for all."""
     gates = gate.g.shape[2]
-    units = torch.eye(gates, dtype=gate.g.dtype, device=gate.g.device)[:, None]
-    to_angles = rewritten.layer.program.vjp(angles[:1, :1].expand(gates, -1, -1), units)[:, 0]
-    squares = variances[..., None] * rule_squares(rewritten.layer.program)
+    units = identity(gate.g[0, 0])[:, None]
+    to_angles = program.vjp(angles[:1, :1].expand(gates, -1, -1), units)[:, 0]
+    squares = variances[..., None] * rule_squares(program)
     each = sample_gradients(gate, to_angles)
     count = gate.g[0].numel()
     drawn = count * in_weights(gate.g.square(), gate.x, to_angles) - each.T @ each / len(each)
-    whole = variances[:, :1, None].expand_as(plain.g)
-    pieces = {
-        "spsa": spsa_directions(plain, one),
-        "spsa shots": in_weights(whole, plain.x, one),
-        "causal": causal_directions(plain, one),
-        "causal shots": in_weights(variances[..., None].expand_as(plain.g), plain.x, one),
+    return {
         "coordinates": drawn / (count - 1),
         "coordinates shots": count * in_weights(squares, gate.x, to_angles),
-        "shift shots": shift_shots(gate, rewritten.layer.program, variances, to_angles),
-        "weights shots": variances[:, 0].mean() * torch.eye(len(drawn), dtype=drawn.dtype, device=drawn.device),
+        "shift shots": shift_shots(gate, program, variances, to_angles),
     }
-    return pieces, count
+
+
+def identity(like: Tensor) -> Tensor:
+    """With as many rows as ``like``."""
+    return torch.eye(len(like), dtype=like.dtype, device=like.device)
 
 
 def opened(problem: Problem, model: QRNN) -> QRNN:
@@ -169,7 +180,7 @@ def opened(problem: Problem, model: QRNN) -> QRNN:
     return twin
 
 
-def weight_gradients(model: QRNN, weights: torch.Tensor, part: Pair, washout: int) -> torch.Tensor:
+def weight_gradients(model: QRNN, weights: Tensor, part: Pair, washout: int) -> Tensor:
     """Exact mean gradients (K, P F) at K encoders (K, P, F), in one batch."""
     x, y = part
     free = weights.detach().requires_grad_()
@@ -180,14 +191,14 @@ def weight_gradients(model: QRNN, weights: torch.Tensor, part: Pair, washout: in
     return found.flatten(1)
 
 
-def encoder_weights(model: QRNN) -> torch.Tensor:
+def encoder_weights(model: QRNN) -> Tensor:
     return torch.cat([model.encoder.weight, model.encoder.bias[:, None]], 1).detach()
 
 
-def hessian(model: QRNN, part: Pair, washout: int, h: float = 1e-3, together: int = 8) -> torch.Tensor:
+def hessian(model: QRNN, part: Pair, washout: int, h: float = 1e-3, together: int = 8) -> Tensor:
     """Of the loss in the encoder's weights, (P F, P F): central differences of exact gradients."""
     here = encoder_weights(model)
-    moves = h * torch.eye(here.numel(), dtype=here.dtype, device=here.device).view(-1, *here.shape)
+    moves = h * identity(here.flatten()).view(-1, *here.shape)
     ends = [
         weight_gradients(model, torch.cat([here + move, here - move]), part, washout) for move in moves.split(together)
     ]
@@ -201,7 +212,7 @@ def first(part: Pair, count: int) -> Pair:
     return x[:count], y[:count]
 
 
-def mean_and_covariance(model: QRNN, part: Pair, washout: int, portion: int = 256) -> tuple[torch.Tensor, torch.Tensor]:
+def mean_and_covariance(model: QRNN, part: Pair, washout: int, portion: int = 256) -> tuple[Tensor, Tensor]:
     """Of the gradients of all windows, (P F,) and (P F, P F): what batches are drawn from."""
     one = torch.eye(model.encoder.out_features, dtype=torch.float64, device="cpu")
     portions = zip(part[0].split(portion), part[1].split(portion), strict=True)
@@ -209,7 +220,7 @@ def mean_and_covariance(model: QRNN, part: Pair, washout: int, portion: int = 25
     return every.mean(0), torch.cov(every.T, correction=0)
 
 
-def positive(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def positive(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """A symmetric matrix's positive part, and its eigenvalues."""
     values, vectors = torch.linalg.eigh(matrix)
     return (vectors * values.clamp_min(0)) @ vectors.T, values

@@ -24,6 +24,7 @@ from functools import cache
 from itertools import product
 
 import torch
+from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ..checks import check_one_of
@@ -47,7 +48,7 @@ from .arms import (
     update_circuits,
 )
 from .arms import CORE as ARMS
-from .gradient_noise import covariances, first, hessian, mean_and_covariance, positive, rademacher, slopes
+from .gradient_noise import covariances, first, hessian, identity, mean_and_covariance, positive, rademacher, slopes
 from .jobs import Job
 
 FOLDER = "laws"
@@ -87,15 +88,15 @@ OPTIMIZERS = {"adam": (0.003, 0.01, 0.03), "momentum": (0.01, 0.03, 0.1)}
 class Checkpoint:
     """Mean gradient G, covariance of samples' gradients, Hessian's positive part, pieces of the arms' covariances."""
 
-    gradient: torch.Tensor
-    data: torch.Tensor
-    hessian: torch.Tensor
-    pieces: dict[str, torch.Tensor]
+    gradient: Tensor
+    data: Tensor
+    hessian: Tensor
+    pieces: dict[str, Tensor]
     gates: int
     inputs: int
 
 
-def noise(point: Checkpoint, arm: str, size: int, shots: int, c: float) -> tuple[torch.Tensor, torch.Tensor]:
+def noise(point: Checkpoint, arm: str, size: int, shots: int, c: float) -> tuple[Tensor, Tensor]:
     """(fixed, each): an arm's batch estimate has covariance fixed + each / B.  ``shots`` 0: none."""
     check_one_of("arm", arm, ARMS)
     part = 1 / shots if shots else 0.0
@@ -112,12 +113,12 @@ def noise(point: Checkpoint, arm: str, size: int, shots: int, c: float) -> tuple
     return fixed, each + (point.pieces[arm] + read) / size
 
 
-def progress(law: str, point: Checkpoint, covariance: torch.Tensor) -> tuple[float, float]:
+def progress(law: str, point: Checkpoint, covariance: Tensor) -> tuple[float, float]:
     """Noise over signal tr(DHD S)/(G'DHDG) of a batch of covariance S, and the gain (up to what arms share)."""
     check_one_of("law", law, LAWS)
     g = point.gradient
     d = (g.square() + covariance.diagonal()).rsqrt() if law.startswith("adam") else torch.ones_like(g)
-    metric = torch.eye(len(g), dtype=g.dtype, device=g.device) if law == "error" else d[:, None] * point.hessian * d
+    metric = identity(g) if law == "error" else d[:, None] * point.hessian * d
     signal = g @ metric @ g
     ratio = ((metric * covariance).sum() / signal).item()
     best = ((g * d * g).sum().square() / signal).item() if law == "adam gain" else 1.0
@@ -176,7 +177,7 @@ def advance(
     )
 
 
-def frozen(problem: Problem, model: QRNN, train: Pair, windows: tuple[int, int]) -> tuple[Checkpoint, torch.Tensor]:
+def frozen(problem: Problem, model: QRNN, train: Pair, windows: tuple[int, int]) -> tuple[Checkpoint, Tensor]:
     """All that the laws ask of a network, and the eigenvalues of the Hessian."""
     curved, noisy = (first(train, count) for count in windows)
     mean, data = mean_and_covariance(model, train, problem.washout)
@@ -199,7 +200,7 @@ def predict(problem: dict, path: str, updates: int, seed: int, windows: tuple[in
     return {"scales": scales, "cheapest": forms} | facts(given, model, train, point, values)
 
 
-def facts(problem: Problem, model: QRNN, train: Pair, point: Checkpoint, values: torch.Tensor) -> dict[str, float]:
+def facts(problem: Problem, model: QRNN, train: Pair, point: Checkpoint, values: Tensor) -> dict[str, float]:
     """Loss, |G|^2, shot variance, and the spectrum of H: effective rank, participation ratio, negative part."""
     convex, concave = values.clamp_min(0), -values.clamp_max(0)
     shots = point.pieces["weights shots"][0, 0]
@@ -233,7 +234,7 @@ def statistics(problem: dict, starts: int, windows: int) -> dict:
     return {"variance": rounded(variance.numpy()), "square": rounded(square.numpy())}
 
 
-def noise_root(kind: str, convex: torch.Tensor) -> torch.Tensor:
+def noise_root(kind: str, convex: Tensor) -> Tensor:
     """R with tr RR' = 1: RR' ~ 1 (isotropic), H+ (along), (H+ + its mean eigenvalue)^-1 (against); 0 for none."""
     check_one_of("kind", kind, KINDS)
     values, vectors = torch.linalg.eigh(convex)
@@ -245,7 +246,7 @@ def noise_root(kind: str, convex: torch.Tensor) -> torch.Tensor:
 
 
 def inject(
-    optimizer: torch.optim.Optimizer, model: QRNN, root: torch.Tensor, ratio: float, generator: torch.Generator
+    optimizer: torch.optim.Optimizer, model: QRNN, root: Tensor, ratio: float, generator: torch.Generator
 ) -> RemovableHandle:
     """Before every step add noise |g| sqrt(ratio) R z, z normal, to the encoder's g: its mean square is ratio |g|^2."""
 
@@ -271,7 +272,7 @@ def behind_backward(optimizer: torch.optim.Optimizer, change: Callable[[], None]
             change()
             return None
 
-        def changed() -> torch.Tensor:
+        def changed() -> Tensor:
             loss = closures[0]()
             change()
             return loss

@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 import torch
 from qiskit import QuantumCircuit
-from torch import nn
+from torch import Tensor, nn
 
 from ..backends import ExactBackend, MomentBackend
 from ..baselines import TUNING_SEED, grid, in_pieces, standard_baselines, tune
@@ -109,7 +109,7 @@ def predictor(model: nn.Module) -> Predict:
 
 
 @torch.no_grad()
-def mixing(network: QRNN, x: torch.Tensor) -> np.ndarray:
+def mixing(network: QRNN, x: Tensor) -> np.ndarray:
     """Purity tr(rho**2) of the memory after each step from the zero state, mean over windows; at least 2**-memory."""
     state = None
     purity = []
@@ -124,11 +124,11 @@ def mixing(network: QRNN, x: torch.Tensor) -> np.ndarray:
 RECIPES = {"windows": (20, WASHOUT, BATCH), "long windows": (80, 20, BATCH // 4), "carried": (680, WASHOUT, BATCH)}
 """Steps, washout and batch; an update sees 160 samples in each."""
 
-Batch = tuple[torch.Tensor, torch.Tensor, bool]
+Batch = tuple[Tensor, Tensor, bool]
 """x, y, and whether they begin anew, from the zero state: then the washout is not scored."""
 
 
-def separate(x: torch.Tensor, y: torch.Tensor, count: int, generator: torch.Generator) -> Iterator[Batch]:
+def separate(x: Tensor, y: Tensor, count: int, generator: torch.Generator) -> Iterator[Batch]:
     """Windows at random, each from the zero state: whole batches, epoch by epoch."""
     while True:
         order = torch.randperm(len(x), generator=generator, device="cpu")
@@ -136,7 +136,7 @@ def separate(x: torch.Tensor, y: torch.Tensor, count: int, generator: torch.Gene
             yield x[rows], y[rows], True
 
 
-def streams(x: torch.Tensor, y: torch.Tensor, count: int, generator: torch.Generator) -> Iterator[Batch]:
+def streams(x: Tensor, y: Tensor, count: int, generator: torch.Generator) -> Iterator[Batch]:
     """Stretches side by side, `STEPS` steps at a time, each going on where the one before it stopped.
 
     A random number of samples is left out at the start, so that the cuts fall elsewhere in every epoch.
@@ -153,9 +153,9 @@ class CarriedLoss:
 
     def __init__(self, washout: int):
         self.washout = washout
-        self.state: torch.Tensor | None = None
+        self.state: Tensor | None = None
 
-    def __call__(self, model: nn.Module, batch: Batch) -> torch.Tensor:
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         x, y, fresh = batch
         state = None if fresh or self.state is None else self.state.detach()
         outputs, self.state = model(x, state)

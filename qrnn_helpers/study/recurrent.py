@@ -15,6 +15,7 @@ from itertools import product
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import pad
 
 from ..backends import ExactBackend, Executor
@@ -76,7 +77,7 @@ CLIP = 1.0
 """Bound of the gradient's norm: below its median."""
 
 
-def angles_of(ensemble: str, models: list[QRNN], x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def angles_of(ensemble: str, models: list[QRNN], x: Tensor, generator: torch.Generator) -> Tensor:
     """Angles of every start and window, (starts, windows, time, P)."""
     found = torch.stack([model.encoder(x) for model in models]).detach()
     if ensemble == "book":
@@ -86,7 +87,7 @@ def angles_of(ensemble: str, models: list[QRNN], x: torch.Tensor, generator: tor
     return torch.pi * (2 * torch.rand(found.shape, generator=generator, dtype=found.dtype, device=found.device) - 1)
 
 
-def readout_weights(name: str, outcomes: int) -> torch.Tensor:
+def readout_weights(name: str, outcomes: int) -> Tensor:
     """f = weights . p of a step's outcomes."""
     weights = torch.zeros(outcomes, dtype=torch.float64, device="cpu")
     if name == "one":
@@ -96,7 +97,7 @@ def readout_weights(name: str, outcomes: int) -> torch.Tensor:
     return weights
 
 
-def read(name: str, models: list[QRNN], p: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+def read(name: str, models: list[QRNN], p: Tensor, y: Tensor) -> Tensor:
     """A readout of the last step's p (starts, windows, R), targets y (windows, 1): (starts, windows)."""
     if name != "loss":
         return p @ readout_weights(name, p.shape[-1])
@@ -120,7 +121,7 @@ def gradients(problem: dict, starts: int, windows: int) -> dict:
     return found | {"left": shortened(memory(program, drawn["book"][:, 0], generator))}
 
 
-def slopes_by_lag(program: StepProgram, angles: torch.Tensor, models: list[QRNN], y: torch.Tensor) -> dict[str, list]:
+def slopes_by_lag(program: StepProgram, angles: Tensor, models: list[QRNN], y: Tensor) -> dict[str, list]:
     free = angles.flatten(0, 1).requires_grad_()
     p, _ = ExactBackend().run(program, program.gate_angles(free))
     last = p[:, -1].unflatten(0, angles.shape[:2])
@@ -131,11 +132,11 @@ def slopes_by_lag(program: StepProgram, angles: torch.Tensor, models: list[QRNN]
     return found
 
 
-def shortened(values: torch.Tensor) -> list[list[float]]:
+def shortened(values: Tensor) -> list[list[float]]:
     return [[float(f"{value:.5g}") for value in row] for row in values.tolist()]
 
 
-def memory(program: StepProgram, angles: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def memory(program: StepProgram, angles: Tensor, generator: torch.Generator) -> Tensor:
     """|difference after k steps| / |difference before| (Hilbert-Schmidt norm) of two random states, (starts, time + 1).
 
     Angles (starts, time, P).
@@ -160,7 +161,7 @@ class TruncatedSPSA(SPSA):
         super().__init__(c, directions, seed, causal=True)
         self.reach = check_integer("reach", reach, minimum=0)
 
-    def difference(self, executor: Executor, gate_angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def difference(self, executor: Executor, gate_angles: Tensor, weights: Tensor) -> Tensor:
         onwards = super().difference(executor, gate_angles, weights)
         beyond = onwards[:, :, self.reach + 1 :]
         return onwards - pad(beyond, (0, 0, 0, onwards.shape[2] - beyond.shape[2]))
@@ -175,7 +176,7 @@ class TruncatedExact(GradientEstimator):
     def circuits(self, program: StepProgram, time_steps: int) -> int:
         return 1
 
-    def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def estimate(self, executor: Executor, angles: Tensor, weights: Tensor) -> Tensor:
         total = torch.zeros_like(angles)
         with torch.enable_grad():
             free = angles.detach().requires_grad_()
@@ -201,7 +202,7 @@ def built(problem: Problem, setting: Setting, reach: int | None, seed: int, cent
     return model
 
 
-def clipping(optimizer: torch.optim.Optimizer, bound: float | None, norms: list[torch.Tensor]) -> torch.optim.Optimizer:
+def clipping(optimizer: torch.optim.Optimizer, bound: float | None, norms: list[Tensor]) -> torch.optim.Optimizer:
     """An optimiser of stacked weights that cuts each run's gradient to ``bound``; ``norms`` takes those before."""
     weights = optimizer.param_groups[0]["params"]
 
@@ -232,7 +233,7 @@ def train(
     given, chosen = Problem(**problem), Setting(**setting)
     runs = list(product(rates, seeds))
     stack = StackedQRNN([built(given, chosen, reach, seed, centred) for _, seed in runs])
-    norms: list[torch.Tensor] = []
+    norms: list[Tensor] = []
     fit_side_by_side(
         stack,
         [task_of(given, seed).train for _, seed in runs],

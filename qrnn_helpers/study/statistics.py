@@ -85,12 +85,17 @@ class Verdict:
 def log_errors(errors: pd.DataFrame) -> pd.DataFrame:
     """Logarithms of a frame of errors, each at most `CAP`; infinite ones may come, missing ones (NaN) may not."""
     check_instance("errors", errors, pd.DataFrame, "a frame, a row a seed")
-    values = check_array("errors", errors.to_numpy(), 2, finite=False)
-    if not (values > 0).all():
-        raise ValueError(f"errors must be positive, and none missing; got {values[~(values > 0)][0]}")
+    values = _positive("errors", errors)
     if len(values) < 2 or not errors.index.is_unique:
         raise ValueError(f"errors must have at least two seeds, each once; got {list(errors.index)}")
     return pd.DataFrame(np.log(np.minimum(values, CAP)), errors.index, errors.columns)
+
+
+def _positive(name: str, frame: pd.DataFrame) -> np.ndarray:
+    values = check_array(name, frame.to_numpy(), 2, finite=False)
+    if not (values > 0).all():
+        raise ValueError(f"{name} must be positive, and none missing; got {values[~(values > 0)][0]}")
+    return values
 
 
 def sign_flip(differences: np.ndarray, generator: np.random.Generator) -> float:
@@ -359,9 +364,7 @@ def profile_area(costs: pd.DataFrame, largest: float = 4.0) -> pd.Series:
 
 
 def _to_best(costs: pd.DataFrame) -> pd.DataFrame:
-    values = check_array("costs", costs.to_numpy(), 2, finite=False)
-    if not (values > 0).all():
-        raise ValueError(f"costs must be positive, and none missing; got {values[~(values > 0)][0]}")
+    values = _positive("costs", costs)
     best = values.min(axis=0)
     ratios = np.divide(values, best, out=np.full_like(values, np.inf), where=np.isfinite(best))
     return pd.DataFrame(ratios, costs.index, costs.columns)

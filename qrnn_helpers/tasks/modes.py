@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import xarray as xr
 from scipy.linalg import eigh
+from torch import Tensor
 
 from ..checks import check_array, check_bytes, check_count, check_integer, check_one_of, shown
 from .windows import (
@@ -54,18 +55,18 @@ class ReducedForecast(Task):
             raise ValueError(f"coefficients must have shape (..., {len(self.modes)}); got {coefficients.shape}")
         return (coefficients @ self.modes + self.mean).reshape(*coefficients.shape[:-1], *self.grid)
 
-    def next_modes(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
+    def next_modes(self, predict: Predict, x: Tensor) -> Tensor:
         """Features (windows, modes) of the sample after windows x (windows, steps, modes), by a model of this task.
 
         In torch, so that the error of a loop can be traced back to the model.
         """
         return self.answer(predict, x)[:, -1] * self.output_unit()
 
-    def output_unit(self) -> torch.Tensor:
+    def output_unit(self) -> Tensor:
         """A unit of y in units of x."""
         return torch.from_numpy(np.asarray(self.y_scaling.unit / self.x_scaling.unit))
 
-    def answer(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
+    def answer(self, predict: Predict, x: Tensor) -> Tensor:
         """What a model says to windows x, if it has the right shape."""
         return check_answer("predict", predict(x.to(self.train[0].dtype)), tuple(x.shape)).double()
 
@@ -170,6 +171,6 @@ def _scalings(train: np.ndarray) -> tuple[Scaling, Scaling]:
     return Scaling(mean, std), Scaling(mean, together)
 
 
-def _same(x_scaling: Scaling, y_scaling: Scaling, x: torch.Tensor) -> torch.Tensor:
+def _same(x_scaling: Scaling, y_scaling: Scaling, x: Tensor) -> Tensor:
     """Persistence: the next coefficients are the present ones."""
     return torch.from_numpy(y_scaling.features(x_scaling.values(x.numpy())))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from ..checks import check_array, check_count, check_instance, check_integer, check_tensor, shown
 from .windows import (
@@ -37,7 +38,7 @@ class Observer(Task):
     others: tuple[int, ...]
     grid: tuple[int, ...]
 
-    def field(self, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
+    def field(self, x: Tensor, y: Tensor) -> np.ndarray:
         """The whole field (windows, steps, *grid), in its own units, from sensors and (predicted) others."""
         check_tensor("x", x, ("windows", "steps", len(self.sensors)))
         check_tensor("y", y, ("windows", "steps", len(self.others)))
@@ -104,7 +105,7 @@ class CellObserver(Task):
     _: KW_ONLY
     whole: Observer
 
-    def join(self, y: torch.Tensor) -> torch.Tensor:
+    def join(self, y: Tensor) -> Tensor:
         """Answers for all cells (views, steps, points) -> the whole task's y (windows, steps, others)."""
         check_tensor("y", y, ("views", "steps", self.train[1].shape[2]))
         windows = len(y) // len(self.whole.sensors)
@@ -162,7 +163,7 @@ def _cells(task: Observer, near: int) -> list[Cell]:
     return cells
 
 
-def _views(task: Observer, cells: list[Cell], x: torch.Tensor, y: torch.Tensor) -> Pair:
+def _views(task: Observer, cells: list[Cell], x: Tensor, y: Tensor) -> Pair:
     """A part's windows from every cell's view."""
     field = x.new_empty(*x.shape[:2], int(np.prod(task.grid)))
     field[..., task.sensors] = x

@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from ..checks import check_count, check_instance, check_integer, check_positive, shown
 from .metrics import squared_indices
@@ -141,17 +142,17 @@ def _windows(
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def _last_increment(middle: int, ratio: float, x: torch.Tensor) -> torch.Tensor:
+def _last_increment(middle: int, ratio: float, x: Tensor) -> Tensor:
     """The persistence of the increment: y(t) = u(t) - u(t - 1) of the middle point, 0 at the first step."""
     return torch.diff(x[..., middle, None], dim=1, prepend=x[:, :1, middle, None]) * ratio
 
 
-Forecast = Callable[[torch.Tensor], torch.Tensor]
+Forecast = Callable[[Tensor], Tensor]
 
 
 def next_field(
-    forecast: Forecast, fields: torch.Tensor, task: PatchForecast, *, modes: int | None = None, flux: bool = False
-) -> torch.Tensor:
+    forecast: Forecast, fields: Tensor, task: PatchForecast, *, modes: int | None = None, flux: bool = False
+) -> Tensor:
     """The next fields (starts, ...) from the last ``steps`` ones (starts, steps, ...), in torch: gradients go through.
 
     With ``flux`` (in one dimension) the answer q of a point is what flows in between it and its left neighbour, and
@@ -167,7 +168,7 @@ def next_field(
     return sample if modes is None else low_pass(sample, modes)
 
 
-def low_pass(fields: torch.Tensor, modes: int) -> torch.Tensor:
+def low_pass(fields: Tensor, modes: int) -> Tensor:
     """Of fields (n, x) or (n, y, x) the waves of an index of 1 to ``modes``."""
     axes = tuple(range(1, fields.dim()))
     sizes = fields.shape[1:]

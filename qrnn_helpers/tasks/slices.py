@@ -13,6 +13,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..checks import check_instance, check_integer
 from .modes import ReducedForecast
@@ -30,15 +31,15 @@ class SliceForecast(ReducedForecast):
 
     _: KW_ONLY
     phase_mode: int
-    frame: Scaling[torch.Tensor]
+    frame: Scaling[Tensor]
     linear: np.ndarray
 
-    def to_slice(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def to_slice(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Windows x as a model sees them, and by which angle (windows,) they stood off the slice."""
         on_slice, angle = _to_slice(x, self.phase_mode)
         return self.frame.features(on_slice), angle
 
-    def next_modes(self, predict: Predict, x: torch.Tensor) -> torch.Tensor:
+    def next_modes(self, predict: Predict, x: Tensor) -> Tensor:
         features, angle = self.to_slice(x)
         remainder = self.answer(predict, features)[:, -1] * self.output_unit()
         return translated(_linear_step(features[:, -1], self.linear) + remainder, angle)
@@ -78,7 +79,7 @@ def slice_forecast(task: ReducedForecast, *, phase_mode: int = 2) -> SliceForeca
     return SliceForecast(**(vars(task) | parts | changes), phase_mode=phase_mode, frame=frame, linear=linear)
 
 
-def translated(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+def translated(x: Tensor, angle: Tensor) -> Tensor:
     """Cosine and sine coefficients (..., modes) of the field moved by ``angle`` (of the first wave) along x."""
     waves = torch.view_as_complex(x.unflatten(-1, (-1, 2)).contiguous())
     indices = torch.arange(1, waves.shape[-1] + 1, dtype=angle.dtype, device=angle.device)
@@ -86,7 +87,7 @@ def translated(x: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     return torch.view_as_real(waves * torch.polar(torch.ones_like(phases), phases)).flatten(-2)
 
 
-def _to_slice(x: torch.Tensor, mode: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _to_slice(x: Tensor, mode: int) -> tuple[Tensor, Tensor]:
     """Windows x (windows, steps, modes) moved so that ``mode`` is a pure cosine at the last step, and the angle."""
     cosine = x[:, -1, 2 * mode - 2]
     sine = x[:, -1, 2 * mode - 1]
@@ -102,7 +103,7 @@ def _pair_on_slice(pair: Pair, task: ReducedForecast, isotropic: Scaling, mode: 
     return on_slice, translated(y, -angle[:, None])
 
 
-def _standard(x: torch.Tensor) -> Scaling[torch.Tensor]:
+def _standard(x: Tensor) -> Scaling[Tensor]:
     """Each mode of windows x less its mean and over its standard deviation."""
     rows = x.flatten(0, 1).numpy()
     std = rows.std(0)
@@ -110,7 +111,7 @@ def _standard(x: torch.Tensor) -> Scaling[torch.Tensor]:
     return Scaling(torch.from_numpy(rows.mean(0)), torch.from_numpy(std))
 
 
-def _linear_step(x: torch.Tensor, linear: np.ndarray) -> torch.Tensor:
+def _linear_step(x: Tensor, linear: np.ndarray) -> Tensor:
     """The linear step of features x (..., modes)."""
     return x @ torch.from_numpy(linear[:-1]) + torch.from_numpy(linear[-1])
 
@@ -120,6 +121,6 @@ def _best_step(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(np.column_stack([x, np.ones(len(x))]), y, rcond=1e-10)[0]
 
 
-def _same(frame: Scaling[torch.Tensor], linear: np.ndarray, unit: np.ndarray, x: torch.Tensor) -> torch.Tensor:
+def _same(frame: Scaling[Tensor], linear: np.ndarray, unit: np.ndarray, x: Tensor) -> Tensor:
     """Persistence: what the linear step would have to leave for nothing to move."""
     return (frame.values(x) - _linear_step(x, linear)) * torch.from_numpy(unit)

@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from ..checks import check_array, check_bytes, check_count, check_instance, check_integer, check_parts, shown
 from .metrics import nrmse
@@ -21,12 +22,12 @@ DIMS = (("trajectory", "time", "x"), ("trajectory", "time", "y", "x"))
 SMALLEST = 1e-150
 """A scale must be larger, and smaller than its inverse, so that squares are numbers."""
 
-Pair = tuple[torch.Tensor, torch.Tensor]
+Pair = tuple[Tensor, Tensor]
 
-Predict = Callable[[torch.Tensor], torch.Tensor]
+Predict = Callable[[Tensor], Tensor]
 
 
-Numbers = TypeVar("Numbers", np.ndarray, torch.Tensor)
+Numbers = TypeVar("Numbers", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Fitted:
         check_integer("parameters", self.parameters, minimum=0)
         check_instance("sees", self.sees, str, "text")
 
-    def last(self, x: torch.Tensor) -> torch.Tensor:
+    def last(self, x: Tensor) -> Tensor:
         """The answer at the last step alone, (windows, features): what `rollout` asks for."""
         return self.predict(x)[:, -1]
 
@@ -143,10 +144,10 @@ def score(task: Task, predict: Predict, part: str = "test") -> float:
     return nrmse(answer[:, task.lags - 1 :], truth, scale=deviation)
 
 
-def check_answer(name: str, answer: torch.Tensor, *shapes: tuple[int, ...]) -> torch.Tensor:
+def check_answer(name: str, answer: Tensor, *shapes: tuple[int, ...]) -> Tensor:
     """What a function of windows has answered, if it is a dense real tensor of one of these shapes."""
     allowed = f"a function to a dense real tensor of shape {' or '.join(map(str, shapes))}"
-    check_instance(name, answer, torch.Tensor, allowed)
+    check_instance(name, answer, Tensor, allowed)
     dense = answer.layout == torch.strided and not answer.is_meta
     if answer.shape not in shapes or answer.is_complex() or not dense:
         got = f"{answer.dtype} {answer.layout} of shape {tuple(answer.shape)} on {answer.device}"

@@ -11,7 +11,7 @@ from numbers import Real
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..checks import check_real
 from .budget import Budget, OverBudget, Spending, cosine
@@ -25,7 +25,7 @@ Schedule = Callable[[float], float]
 def updates(
     optimizer: torch.optim.Optimizer,
     batches: Iterator[Batch],
-    loss: Callable[[Batch], torch.Tensor],
+    loss: Callable[[Batch], Tensor],
     spending: Spending,
     schedule: Schedule | None = cosine,
 ) -> Generator[dict[str, float], None, None]:
@@ -47,7 +47,7 @@ def updates(
 
 
 def minimise(
-    optimizer: torch.optim.Optimizer, batches: Iterator[Batch], loss: Callable[[Batch], torch.Tensor], steps: int
+    optimizer: torch.optim.Optimizer, batches: Iterator[Batch], loss: Callable[[Batch], Tensor], steps: int
 ) -> list[float]:
     """The losses of so many updates, the rate falling along a cosine, of weights that are no model's."""
     spending = Spending(nn.Module(), Budget(steps=steps), None)
@@ -74,7 +74,7 @@ def _scheduled(optimizer: torch.optim.Optimizer, schedule: Schedule | None) -> I
             group["lr"] = rate
 
 
-def _update(optimizer: torch.optim.Optimizer, loss: Callable[[], torch.Tensor], spending: Spending) -> float | None:
+def _update(optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor], spending: Spending) -> float | None:
     """One step of the optimiser; returns the loss that it reports, or None if the budget does not allow it."""
     step = _Step(optimizer, loss, spending)
     try:
@@ -84,7 +84,7 @@ def _update(optimizer: torch.optim.Optimizer, loss: Callable[[], torch.Tensor], 
     if not step.losses:
         raise ValueError(f"optimizer must call its closure; got a {type(optimizer).__name__} that did not")
     spending.calls = max(spending.calls, len(step.losses))
-    if isinstance(answer, torch.Tensor) and answer.numel() == 1:
+    if isinstance(answer, Tensor) and answer.numel() == 1:
         answer = answer.item()
     return float(answer) if isinstance(answer, Real) else step.losses[0]
 
@@ -96,18 +96,18 @@ class _Step:
     for losses alone.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, loss: Callable[[], torch.Tensor], spending: Spending):
+    def __init__(self, optimizer: torch.optim.Optimizer, loss: Callable[[], Tensor], spending: Spending):
         self.optimizer = optimizer
         self.loss = loss
         self.spending = spending
         self.losses: list[float] = []
         self.start = self._weights() if spending.limited else []
-        self.best: list[torch.Tensor] = []
+        self.best: list[Tensor] = []
         # A step is only cut short between two calls: with one call a step there is nothing to give back.
         often = spending.limited and spending.evaluations is None and spending.calls != 1
         self.state = {weight: deepcopy(held) for weight, held in optimizer.state.items()} if often else None
 
-    def closure(self) -> torch.Tensor:
+    def closure(self) -> Tensor:
         """The loss, booked; with its gradient unless gradients are off, as `SPSAOptimizer` has them."""
         gradient = torch.is_grad_enabled()
         with self.spending.evaluation(len(self.losses)):
@@ -133,10 +133,10 @@ class _Step:
             self.optimizer.state.update(self.state)
         return self.losses[0] if self.best else None
 
-    def _parameters(self) -> list[torch.Tensor]:
+    def _parameters(self) -> list[Tensor]:
         return [weight for group in self.optimizer.param_groups for weight in group["params"]]
 
-    def _weights(self) -> list[torch.Tensor]:
+    def _weights(self) -> list[Tensor]:
         return [weight.detach().clone() for weight in self._parameters()]
 
 

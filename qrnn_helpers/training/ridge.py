@@ -11,14 +11,13 @@ R = <f y^T> the solution is W = D^-1 (D^-1 G D^-1 + penalty 1)^-1 D^-1 R.
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 NEGLIGIBLE = 1e-12
 """A feature that varies less than this part of the largest is a constant, and keeps its size."""
 
 
-def ridge_readout(
-    features: torch.Tensor, target: torch.Tensor, penalty: float, *, correction: int = 1
-) -> tuple[torch.Tensor, torch.Tensor]:
+def ridge_readout(features: Tensor, target: Tensor, penalty: float, *, correction: int = 1) -> tuple[Tensor, Tensor]:
     """Weights (outputs, k) and offsets (outputs,) of ridge regression on features (n, k), targets (n, outputs).
 
     The size of a feature is its standard deviation, from the sum of squares over n - ``correction``.
@@ -35,14 +34,14 @@ def ridge_readout(
     return weights.T, middle - mean @ weights
 
 
-def ridge_from_moments(gram: torch.Tensor, right: torch.Tensor, penalty: float) -> torch.Tensor:
+def ridge_from_moments(gram: Tensor, right: Tensor, penalty: float) -> Tensor:
     """Weights (k, outputs) from the moments G (k, k) and R (k, outputs); a feature's size is its root mean square."""
     squares = gram.diagonal()
     size = squares.clamp_min(NEGLIGIBLE * squares.max()).sqrt()[:, None]
     return _solved(gram / size.T / size, right / size, penalty) / size
 
 
-def _solved(gram: torch.Tensor, right: torch.Tensor, penalty: float) -> torch.Tensor:
+def _solved(gram: Tensor, right: Tensor, penalty: float) -> Tensor:
     """(G + penalty 1)^-1 R for features of unit size."""
     system = gram.clone()
     system.diagonal().add_(penalty)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..checks import check_count, check_instance, check_positive, check_real, check_tensor, shown, torch_generator
 from .loop import minimise
@@ -15,7 +15,7 @@ from .loop import minimise
 class ClippedAdam(torch.optim.Adam):
     """Adam on a gradient whose norm, over all weights together, is cut to 1."""
 
-    def step(self, closure: Callable[[], torch.Tensor]) -> torch.Tensor:  # type: ignore[override]  # never without
+    def step(self, closure: Callable[[], Tensor]) -> Tensor:  # type: ignore[override]  # never without
         with torch.enable_grad():
             loss = closure()
         weights = [weight for group in self.param_groups for weight in group["params"]]
@@ -27,9 +27,9 @@ class ClippedAdam(torch.optim.Adam):
 @torch.inference_mode(False)
 @torch.enable_grad()
 def train_in_loop(
-    advance: Callable[[torch.Tensor], torch.Tensor], weights: Sequence[torch.Tensor], series: torch.Tensor, *,
+    advance: Callable[[Tensor], Tensor], weights: Sequence[Tensor], series: Tensor, *,
     steps: int, horizon: int, rate: float, updates: int, noise: float = 0.0, batch: int = 32,
-    unit: torch.Tensor | float = 1.0, seed: int | torch.Generator | None = None,
+    unit: Tensor | float = 1.0, seed: int | torch.Generator | None = None,
 ) -> list[float]:  # fmt: skip
     """Adam on the mean squared error of ``horizon`` steps in closed loop, by exact slopes through all of them.
 
@@ -42,12 +42,12 @@ def train_in_loop(
     steps, horizon, updates, batch = check_counts(steps=steps, horizon=horizon, updates=updates, batch=batch)
     noise = check_real("noise", noise, minimum=0.0)
     length = steps + horizon
-    if check_instance("series", series, torch.Tensor, "a tensor (trajectory, time, ...)").shape[1] < length:
+    if check_instance("series", series, Tensor, "a tensor (trajectory, time, ...)").shape[1] < length:
         raise ValueError(f"series must have {length} times or more; got shape {tuple(series.shape)}")
     optimizer = ClippedAdam(weights, lr=check_positive("rate", rate))
     generator = torch_generator(seed)
 
-    def loss(piece: torch.Tensor) -> torch.Tensor:
+    def loss(piece: Tensor) -> Tensor:
         history, truth = piece[:, :steps], piece[:, steps:]
         kick = noise * normal_like(history, generator)
         return check_finite(loop_loss(advance, history + kick, truth, unit))
@@ -56,11 +56,11 @@ def train_in_loop(
 
 
 def loop_loss(
-    advance: Callable[[torch.Tensor], torch.Tensor],
-    history: torch.Tensor,
-    truth: torch.Tensor,
-    unit: torch.Tensor | float = 1.0,
-) -> torch.Tensor:
+    advance: Callable[[Tensor], Tensor],
+    history: Tensor,
+    truth: Tensor,
+    unit: Tensor | float = 1.0,
+) -> Tensor:
     """Mean squared error of a closed loop from ``history`` (n, steps, ...) over ``truth`` (n, horizon, ...)."""
     check_tensor("history", history, ("n", "steps", *history.shape[2:]))
     errors = []
@@ -71,7 +71,7 @@ def loop_loss(
     return sum(errors[1:], errors[0]) / len(errors)
 
 
-def _pieces(series: torch.Tensor, length: int, count: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
+def _pieces(series: Tensor, length: int, count: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Stretches (count, length, ...) of the series, from random trajectories and times."""
     draw = partial(torch.randint, size=(count, 1), generator=generator, device=generator.device)
     while True:
@@ -86,23 +86,23 @@ def check_counts(**counts: int) -> list[int]:
     return [check_count(name, count) for name, count in counts.items()]
 
 
-def check_answer(name: str, answer: torch.Tensor, shape: tuple[int | None, ...]) -> torch.Tensor:
+def check_answer(name: str, answer: Tensor, shape: tuple[int | None, ...]) -> Tensor:
     """What a caller's function returned, if it is a tensor of that shape (None: any size)."""
-    came = tuple(answer.shape) if isinstance(answer, torch.Tensor) else shown(answer)
+    came = tuple(answer.shape) if isinstance(answer, Tensor) else shown(answer)
     fits = isinstance(came, tuple) and len(came) == len(shape)
     if not fits or any(want not in (None, got) for got, want in zip(came, shape)):
         raise ValueError(f"{name} must return a tensor of shape {tuple(shape)}; got {came}")
     return answer
 
 
-def check_finite(loss: torch.Tensor) -> torch.Tensor:
+def check_finite(loss: Tensor) -> Tensor:
     """The loss itself, if it is a finite number."""
     if not torch.isfinite(loss):
         raise ValueError(f"rate must lead to finite losses; got {loss.item()}: too high, or the model diverges")
     return loss
 
 
-def normal_like(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def normal_like(like: Tensor, generator: torch.Generator) -> Tensor:
     """Standard normal numbers of the shape, dtype and device of ``like``."""
     drawn = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
     return drawn.to(like.device)

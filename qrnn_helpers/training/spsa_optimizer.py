@@ -9,6 +9,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from ..checks import check_bytes, check_integer, check_positive, check_real, shown, torch_generator
 
@@ -26,10 +27,10 @@ class _Weight(NamedTuple):
     """A weight that a step moves: its group and a copy of it as it was."""
 
     group: dict
-    tensor: torch.Tensor
-    start: torch.Tensor
+    tensor: Tensor
+    start: Tensor
 
-    def move(self, by: torch.Tensor) -> None:
+    def move(self, by: Tensor) -> None:
         self.tensor.copy_(self.start + by)
 
 
@@ -95,7 +96,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
             raise
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], torch.Tensor | float]) -> torch.Tensor:
+    def step(self, closure: Callable[[], Tensor | float]) -> Tensor:
         """One step; ``closure()`` returns the loss at the weights as they stand, and is called `evaluations` times.
 
         It runs under ``torch.no_grad()``.  One that is to serve other optimisers too calls ``backward`` only
@@ -130,7 +131,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
             raise ValueError("params must hold a weight with requires_grad=True; got none")
         return weights
 
-    def _estimate(self, closure: Callable, weights: list[_Weight]) -> tuple[list[torch.Tensor], float]:
+    def _estimate(self, closure: Callable, weights: list[_Weight]) -> tuple[list[Tensor], float]:
         """The gradient of every weight, and the mean of the losses; leaves the weights displaced."""
         starts = [weight.start for weight in weights]
         offsets = [self._offset(weight) for weight in weights]
@@ -145,7 +146,7 @@ class SPSAOptimizer(torch.optim.Optimizer):
             losses += [ahead, behind]
         return gradients, _mean(losses)
 
-    def _signs(self, like: list[torch.Tensor]) -> list[torch.Tensor]:
+    def _signs(self, like: list[Tensor]) -> list[Tensor]:
         """A random sign for every weight: one row of draws, however the weights are grouped."""
         sizes = [weight.numel() for weight in like]
         bits = torch.randint(2, (sum(sizes),), generator=self.generator, device=self.generator.device)
@@ -197,7 +198,7 @@ def _listed(params: Iterable) -> list:
         listed = list(islice(params, MOST))
     except Exception as error:  # not iterable, or not willing
         raise TypeError(f"params must be {ALLOWED}; got {shown(params)}") from error
-    if isinstance(params, torch.Tensor):
+    if isinstance(params, Tensor):
         raise TypeError(f"params must be {ALLOWED}; got a tensor alone")
     if not listed:
         raise ValueError(f"params must be {ALLOWED}; got an empty parameter list")
@@ -207,7 +208,7 @@ def _listed(params: Iterable) -> list:
 def _group(group: dict) -> dict:
     """A group whose weights are a list, where they are not a tensor: an iterator gives them only once."""
     weights = group.get("params")
-    if isinstance(weights, (torch.Tensor, set)) or not isinstance(weights, Iterable):
+    if isinstance(weights, (Tensor, set)) or not isinstance(weights, Iterable):
         return group
     return group | {"params": list(islice(weights, MOST))}
 
@@ -240,7 +241,7 @@ def _mean(losses: list[float]) -> float:
     return math.fsum(share * loss for loss in losses) / len(losses) / share
 
 
-def _loss_at(closure: Callable, weights: list[_Weight], offsets: list[torch.Tensor]) -> float:
+def _loss_at(closure: Callable, weights: list[_Weight], offsets: list[Tensor]) -> float:
     """The loss at weights displaced from where they started."""
     for weight, offset in zip(weights, offsets):
         weight.move(offset)
@@ -258,7 +259,7 @@ def _loss(closure: Callable) -> float:
             "closure must call backward only if torch.is_grad_enabled(): SPSAOptimizer asks for losses alone, "
             "under torch.no_grad()"
         ) from error
-    if isinstance(loss, torch.Tensor) and loss.numel() == 1 and not loss.is_complex():
+    if isinstance(loss, Tensor) and loss.numel() == 1 and not loss.is_complex():
         loss = loss.item()
     try:
         return check_real("closure's loss", loss)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
+from torch import Tensor
 
 from ..checks import check_instance, check_positive, check_real, torch_generator
 from ..tasks import Pair, Task
@@ -12,7 +13,7 @@ from .loop import minimise
 from .ridge import ridge_from_moments
 from .rollout import check_answer, check_counts, check_finite, normal_like
 
-Features = Callable[[torch.Tensor], torch.Tensor]
+Features = Callable[[Tensor], Tensor]
 
 FIRST = 5
 """Batches that fill the moments before the first update."""
@@ -24,7 +25,7 @@ FORGET = 0.02
 @torch.inference_mode(False)
 @torch.enable_grad()
 def train_features(
-    features: Features, weights: Sequence[torch.Tensor], task: Task, *,
+    features: Features, weights: Sequence[Tensor], task: Task, *,
     rate: float, updates: int, penalty: float = 1e-7, noise: float = 0.0, batch: int = 256,
     seed: int | torch.Generator | None = None,
 ) -> list[float]:  # fmt: skip
@@ -55,7 +56,7 @@ def train_features(
         right.update(known.T @ target / len(known))
         return rows, target
 
-    def loss(window: Pair) -> torch.Tensor:
+    def loss(window: Pair) -> Tensor:
         rows, target = scored(window)
         readout = ridge_from_moments(gram.value, right.value, penalty)
         return check_finite((rows @ readout - target).square().mean())
@@ -65,7 +66,7 @@ def train_features(
     return minimise(optimizer, windows, loss, updates)
 
 
-def whitening(features: torch.Tensor, penalty: float = 1e-9) -> torch.Tensor:
+def whitening(features: Tensor, penalty: float = 1e-9) -> Tensor:
     """P (k, k) such that features P have unit covariance, rows (n, k) given: a start from which Adam makes headway.
 
     Directions whose variance is below ``penalty`` times the largest are damped instead of blown up.
@@ -77,9 +78,9 @@ def whitening(features: torch.Tensor, penalty: float = 1e-9) -> torch.Tensor:
 class _RunningMean:
     """Of tensors, one a batch."""
 
-    value: torch.Tensor | None = None
+    value: Tensor | None = None
 
-    def update(self, new: torch.Tensor) -> None:
+    def update(self, new: Tensor) -> None:
         self.value = new if self.value is None else torch.lerp(self.value, new, FORGET)
 
 
@@ -92,7 +93,7 @@ def _noisy_windows(task: Task, count: int, noise: float, generator: torch.Genera
         yield inputs + noise * normal_like(inputs, generator), y[rows, task.lags - 1 :]
 
 
-def _with_inputs(features: Features, x: torch.Tensor) -> torch.Tensor:
+def _with_inputs(features: Features, x: Tensor) -> Tensor:
     """Features, the inputs and 1: (n, steps, k + inputs + 1)."""
     answer = check_answer("features", features(x), (*x.shape[:2], None))
     return torch.cat([answer, x, torch.ones_like(x[..., :1])], dim=-1)
