@@ -28,7 +28,6 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ..checks import check_one_of
-from ..circuits import rotation_step
 from ..models import QRNN
 from ..tasks import Pair
 from ..training import Budget, fit
@@ -73,10 +72,8 @@ POINTS = (("init", 0), ("exact", 100), ("exact", 400), ("spsa", 200), ("spsa", 8
 WINDOWS = {4: (256, 256), 6: (96, 128), 8: (48, 64)}
 """By qubits: of the Hessian and of the arms' covariances.  Mean and covariance of gradients are of all windows."""
 
-DEEP = (*(Problem(n, n) for n in (1, 2, 3, 4, 5)), *(Problem(steps=t) for t in (1, 2, 4, 16, 32)), Problem(5, 5, 32))
-
 SECONDS = {4: 45, 6: 120, 8: 220}
-"""Of a checkpoint's job by qubits, roughly, for planning; `DEEP` and injections take about 20."""
+"""Of a checkpoint's job by qubits, roughly, for planning; injections take about 20."""
 
 KINDS = ("none", "isotropic", "along", "against")
 
@@ -218,22 +215,6 @@ def facts(problem: Problem, model: QRNN, train: Pair, point: Checkpoint, values:
     return dict(zip(numbers, rounded(list(numbers.values())), strict=True))
 
 
-def statistics(problem: dict, starts: int, windows: int) -> dict:
-    """Gradients of the last output's loss at random initial weights, by lag T - s = 0, 1, ... of the angles.
-
-    ``variance``: of a single angle's slope over starts, mean over angles and windows (barren plateaus: McClean et al.
-    2018); ``square``: |dL_T/d angles_s|^2, mean over starts and windows (Pascanu et al. 2013).
-    """
-    given = Problem(**problem)
-    x, y = first(task_of(given, 0).train, windows)
-    step = rotation_step(given.memory, given.readout)
-    models = [QRNN(x.shape[2], 1, step, dtype=torch.float64, seed=seed) for seed in range(starts)]
-    found = torch.stack([slopes(model, (x, y), given.steps - 1).g.flip(1) for model in models])
-    variance = found.var(0).mean((0, 2))
-    square = found.square().sum(-1).mean((0, 1))
-    return {"variance": rounded(variance.numpy()), "square": rounded(square.numpy())}
-
-
 def noise_root(kind: str, convex: Tensor) -> Tensor:
     """R with tr RR' = 1: RR' ~ 1 (isotropic), H+ (along), (H+ + its mean eigenvalue)^-1 (against); 0 for none."""
     check_one_of("kind", kind, KINDS)
@@ -315,9 +296,6 @@ def jobs() -> Iterator[Job]:
             given,
             cost_seconds=SECONDS[problem.memory + problem.readout],
         )
-    for problem in DEEP:
-        given = {"problem": described(problem), "starts": 32, "windows": 4}
-        yield Job(FOLDER, f"statistics-{cell(problem)}", statistics, given, cost_seconds=20)
     for name, kind, seed in product(OPTIMIZERS, KINDS, range(8)):
         for rate in OPTIMIZERS[name]:
             given = {"optimizer": name, "kind": kind, "rate": rate, "seed": seed, "ratio": 30.0}
@@ -326,11 +304,9 @@ def jobs() -> Iterator[Job]:
 
 
 def summary(job: Job) -> dict[str, float]:
-    """A number or two of a job's result."""
+    """The shift rule's cost over SPSA's by each law; or the validation error at the end."""
     result = job.result
-    if job.work is predict:
-        forms = result["cheapest"]["circuits"]
-        return {law: forms[law]["shift"]["cost"] / forms[law]["spsa"]["cost"] for law in LAWS}
-    if job.work is statistics:
-        return {name: result[name][0] for name in ("variance", "square")}
-    return {"validation": result["validation"][-1]}
+    if job.work is injection:
+        return {"validation": result["validation"][-1]}
+    forms = result["cheapest"]["circuits"]
+    return {law: forms[law]["shift"]["cost"] / forms[law]["spsa"]["cost"] for law in LAWS}
