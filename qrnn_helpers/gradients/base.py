@@ -48,11 +48,6 @@ class GradientEstimator(ABC):
         return f"{type(self).__name__}({', '.join(options)})"
 
 
-def indices_of(x: torch.Tensor) -> torch.Tensor:
-    """0, 1, 2, ... for the first axis of ``x``, on its device."""
-    return torch.arange(len(x), dtype=torch.int64, device=x.device)
-
-
 def check_variants(name: str, angles: torch.Tensor, count: int, time_steps: int, extra: int = 0) -> None:
     """Refuse so many variants of some steps' angles (batch, ..., K) as do not fit, before they are made.
 

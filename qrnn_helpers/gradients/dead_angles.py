@@ -14,7 +14,7 @@ import torch
 
 from ..backends import ExactBackend
 from ..simulation import StepProgram
-from .base import indices_of
+from ..torch_modes import indices_of
 
 TRIALS = 8
 """Random circuits on which slopes are compared."""

@@ -7,6 +7,7 @@ import torch
 from ..backends import Executor
 from ..checks import check_count, check_positive
 from ..simulation import StepProgram, count_runs
+from ..torch_modes import indices_of
 from .parameter_shift import ParameterShift
 from .spsa import SPSA
 
@@ -66,7 +67,7 @@ class GuidedSPSA(SPSA):
     def estimate(self, executor: Executor, angles: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         self.directions = self.present(angles[0].numel())
         runs = count_runs(self.generator)
-        samples = torch.arange(len(angles), dtype=torch.int64, device=angles.device).view(runs, -1)
+        samples = indices_of(angles).view(runs, -1)
         count = max(1, int(self.share * samples.shape[1]))
         exact, others = samples[:, :count].flatten(), samples[:, count:].flatten()
         gradient = torch.empty_like(angles)

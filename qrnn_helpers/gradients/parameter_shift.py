@@ -10,7 +10,8 @@ import torch
 from ..backends import Executor, NoisyBackend
 from ..checks import check_bool, check_count, check_integer, torch_generator
 from ..simulation import StepProgram, Streams, along, drawn
-from .base import GradientEstimator, check_variants, indices_of
+from ..torch_modes import indices_of
+from .base import GradientEstimator, check_variants
 from .dead_angles import live_angles
 
 
