@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache, reduce
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,6 +28,7 @@ from ..simulation import (
     Element,
     Measure,
     NoisyCircuit,
+    NoisyPauliSteps,
     NoisyPicture,
     Read,
     Reset,
@@ -94,6 +96,11 @@ class NoisyBackend(ExactBackend):
         self.__init__(**state)  # type: ignore[misc]
 
     def run(self, program: StepProgram, gate_angles: Tensor, state: Tensor | None = None) -> Answer:
+        if self._is_many(program, gate_angles, state):
+            assert isinstance(self.noise, SimpleNoise)  # as drawn
+            steps = noisy_steps(program, self.noise)
+            outcomes, rho = steps.probabilities(program.reduced(gate_angles), self.dtype)
+            return outcomes.to(gate_angles.dtype).contiguous(), rho
         circuit = self._circuit(program, gate_angles.shape[1])
         start = self._begun(circuit, gate_angles, state)
         if is_recorded(gate_angles, state):
@@ -110,6 +117,12 @@ class NoisyBackend(ExactBackend):
             return outcomes.to(gate_angles.dtype), None
         rho = torch.cat([circuit.memory_of(end, self.dtype) for end in ends])
         return outcomes.to(gate_angles.dtype), rho + nothing
+
+    def _is_many(self, program: StepProgram, gate_angles: Tensor, state: Tensor | None) -> bool:
+        """Whether these are many small circuits, for which the Pauli basis without slopes is faster."""
+        if not self._as_drawn or state is not None or is_recorded(gate_angles):
+            return False
+        return program.pauli_steps(len(gate_angles)) is not None and all(len(op.qubits) <= 2 for op in program.ops)
 
     def variants(
         self,
@@ -139,10 +152,7 @@ class NoisyBackend(ExactBackend):
 
     def _written(self, program: StepProgram, time_steps: int) -> Transpiled:
         """The circuit in the gates that have the noise; passes would change the order of what is drawn."""
-        if not self._as_drawn:
-            return transpile(program, time_steps, self.pass_manager)
-        drawn = unroll(program.expanded, time_steps)
-        return Transpiled(drawn, tuple(drawn.parameters), {register.name: register.size for register in drawn.cregs})
+        return as_drawn(program, time_steps) if self._as_drawn else transpile(program, time_steps, self.pass_manager)
 
     def _begun(self, circuit: NoisyCircuit, gate_angles: Tensor, state: Tensor | None) -> Running:
         if state is None:
@@ -175,6 +185,12 @@ def fitting(noise: Any, model: CircuitNoise) -> PassManager | None:
     if not isinstance(model, AerNoise):
         return PassManager()
     return fitting_pass_manager(noise.target if isinstance(noise, BackendV2) else None, model.model)
+
+
+def as_drawn(program: StepProgram, time_steps: int) -> Transpiled:
+    """The unrolled step, gate by gate as it is drawn."""
+    drawn = unroll(program.expanded, time_steps)
+    return Transpiled(drawn, tuple(drawn.parameters), {register.name: register.size for register in drawn.cregs})
 
 
 def compiled(program: StepProgram, transpiled: Transpiled, noise: CircuitNoise) -> NoisyCircuit:
@@ -276,6 +292,22 @@ class CircuitReader:
     def _beside(self, name: str, qubits: tuple[int, ...]) -> Iterator[Element]:
         for matrix in self.noise.beside(name, qubits):
             yield Element(qubits, matrix[None])
+
+
+@lru_cache(maxsize=32)
+def noisy_steps(program: StepProgram, noise: SimpleNoise) -> NoisyPauliSteps:
+    """The step as it is drawn, with its noise, in the Pauli basis."""
+    noise.check_readout(program.readout)
+    drawn = as_drawn(program, 1)
+    reader = CircuitReader(drawn.circuit, drawn.outputs, noise)
+    elements = [part for part in reader.parts() if isinstance(part, Element)]
+    angles = angle_table(reader.expressions, drawn).columns[:, 0]
+    elements = [replace(each, angle=int(angles[each.angle])) if each.frequencies else each for each in elements]
+    memory, readout = (qubits[::-1] for qubits in check_step(program.step))
+    bits = range(len(readout))[::-1]
+    assignment = reduce(np.kron, [noise.assignment(qubit, bit) for qubit, bit in zip(readout, bits, strict=True)])
+    reset = [reader.after_reset(qubit)[3] for qubit in readout]
+    return NoisyPauliSteps(program.ops, elements, readout, memory, reset, assignment)
 
 
 def measurement(assignment: np.ndarray) -> np.ndarray:

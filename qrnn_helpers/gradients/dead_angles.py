@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import torch
 
-from ..backends import ExactBackend
+from ..backends import Backend, ExactBackend, Executor, NoisyBackend
 from ..simulation import StepProgram
 from ..torch_modes import indices_of
 
@@ -72,6 +72,34 @@ def live_angles(program: StepProgram, time_steps: int, fresh: bool = True) -> Li
     return LiveAngles(live.view(time_steps, -1), source, factor)
 
 
+def plan_of(executor: Executor, time_steps: int) -> LiveAngles:
+    """`live_angles` of the circuits to be run; refused under a noise in which they are others."""
+    fresh = executor.state is None
+    noisy = _with_noise(executor.backend)
+    if noisy is not None and not _holds(executor.program, time_steps, fresh, noisy):
+        raise ValueError(
+            "prune must be False, and the gradient none that always prunes, under noise in which angles count that "
+            f"do nothing, or repeat others, without it; got {noisy!r}"
+        )
+    return live_angles(executor.program, time_steps, fresh)
+
+
+def _with_noise(backend: Backend) -> NoisyBackend | None:
+    """The noisy process, as far as a backend knows it."""
+    found = backend if isinstance(backend, NoisyBackend) else getattr(backend, "exact", None)
+    return found if isinstance(found, NoisyBackend) else None
+
+
+@lru_cache(maxsize=32)
+def _holds(program: StepProgram, time_steps: int, fresh: bool, noisy: NoisyBackend) -> bool:
+    """Whether the slopes of live angles give all others under noise, too, on the same random circuits."""
+    plan = live_angles(program, time_steps, fresh)
+    slopes = _random_slopes(program, time_steps, fresh, noisy)
+    off = plan.complete(slopes.view(TRIALS, time_steps, -1)).flatten(1) - slopes
+    largest = DEAD if noisy.dtype == torch.complex128 else DEAD**0.5
+    return bool(off.norm() <= largest * slopes.norm())
+
+
 def _last_parallel(directions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """For some rows of unit vectors (N, TRIALS) the last row that is the same up to its sign, else themselves.
 
@@ -88,7 +116,9 @@ def _last_parallel(directions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor
 
 @torch.inference_mode(False)
 @torch.enable_grad()  # an estimator asks during a backward pass, where torch records nothing
-def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.Tensor:
+def _random_slopes(
+    program: StepProgram, time_steps: int, fresh: bool, backend: ExactBackend | None = None
+) -> torch.Tensor:
     """Exact slopes (TRIALS, time * G) of random weighted readouts at random gate angles."""
     gates = len(program.occurrences)
     if not gates:
@@ -103,7 +133,7 @@ def _random_slopes(program: StepProgram, time_steps: int, fresh: bool) -> torch.
     angles *= ((1 + time_steps / MIXING) ** -shrink)[:, None, None]
     angles.requires_grad_()
     state = None if fresh else _random_state(program, generator)
-    probabilities, _ = ExactBackend().run(program, angles, state)
+    probabilities, _ = (backend or ExactBackend()).run(program, angles, state)
     (slopes,) = torch.autograd.grad((weights * probabilities).sum(), angles)
     return slopes.flatten(1)
 

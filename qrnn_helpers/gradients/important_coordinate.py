@@ -6,7 +6,7 @@ import torch
 
 from ..backends import Executor
 from ..simulation import StepProgram, count_runs, drawn
-from .dead_angles import LiveAngles, live_angles
+from .dead_angles import plan_of
 from .parameter_shift import RandomCoordinate
 
 MEMORY = 0.99
@@ -53,7 +53,7 @@ class ImportantCoordinate(RandomCoordinate):
 
     def _shares(self, executor: Executor, time_steps: int) -> torch.Tensor:
         """What the probabilities (runs, time * G) are proportional to."""
-        program, plan = executor.program, _plan(executor, time_steps)
+        program, plan = executor.program, plan_of(executor, time_steps)
         costs = torch.bincount(program.shift_terms[0], minlength=len(program.occurrences)).repeat(time_steps)
         repeated = torch.zeros_like(plan.factor).index_add(0, plan.source, plan.factor.square())
         mean = self.squares.sum(1, keepdim=True) / self.counts.sum(1, keepdim=True).clamp(min=1)
@@ -73,8 +73,4 @@ class ImportantCoordinate(RandomCoordinate):
         return slopes
 
     def _complete(self, executor: Executor, gradient: torch.Tensor) -> torch.Tensor:
-        return _plan(executor, gradient.shape[1]).complete(gradient)
-
-
-def _plan(executor: Executor, time_steps: int) -> LiveAngles:
-    return live_angles(executor.program, time_steps, executor.state is None)
+        return plan_of(executor, gradient.shape[1]).complete(gradient)

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import torch
 
-from ..backends import Executor, NoisyBackend
+from ..backends import Executor
 from ..checks import check_bool, check_count, check_integer, torch_generator
 from ..simulation import StepProgram, Streams, along, drawn
 from ..torch_modes import indices_of
 from .base import GradientEstimator, check_variants
-from .dead_angles import live_angles
+from .dead_angles import live_angles, plan_of
 
 
 class Terms(NamedTuple):
@@ -37,7 +37,8 @@ class ParameterShift(GradientEstimator):
 
     ``causal`` drops the outputs before a gate's own step, which do not depend on it, from its estimate:
     nothing changes in the mean, and their shot noise is gone.  ``prune`` leaves out the circuits of
-    angles that provably do nothing, and runs angles with equal slopes once (`live_angles`): without noise, that is.
+    angles that provably do nothing, and runs angles with equal slopes once (`live_angles`): without noise, and under
+    noise, as far as a backend knows it, in which this is so, too (depolarizing, relaxation around RZ); else refused.
 
     Variance with N shots a circuit, sigma**2 that of one shot's weighted readout: sum_k c_k**2 sigma**2 / N,
     that is sigma**2 / 2N for two terms and 3 sigma**2 / 8N for four.
@@ -67,9 +68,7 @@ class ParameterShift(GradientEstimator):
             for steps in executor.spans(gate_angles, len(terms.gate)):
                 _shift_rule(readouts, gate_angles, steps, terms, gradient)
             return program.vjp(angles, gradient)
-        if isinstance(executor.backend, NoisyBackend):
-            raise ValueError("prune must be False under noise, where angles that did nothing may count; got True")
-        plan = live_angles(program, angles.shape[1], executor.state is None)
+        plan = plan_of(executor, angles.shape[1])
         for t, live in enumerate(plan.live.to(angles.device)):
             live_terms = Terms(*(each[live[terms.gate]] for each in terms))
             _shift_rule(readouts, gate_angles, range(t, t + 1), live_terms, gradient)

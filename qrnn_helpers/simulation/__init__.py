@@ -5,6 +5,7 @@ from .contraction import MOVE
 from .description import StepDescription
 from .heisenberg import HeisenbergPicture, along, as_range, joint_moments
 from .noisy import GROUND, AngleTable, NoisyCircuit, NoisyPicture, Running
+from .noisy_pauli import NoisyPauliSteps
 from .operators import ground, kraus_operators, replaced_operators
 from .pauli import PauliSteps
 from .program import PAULI_PRODUCTS, StepProgram
@@ -22,6 +23,7 @@ __all__ = [
     "HeisenbergPicture",
     "Measure",
     "NoisyCircuit",
+    "NoisyPauliSteps",
     "NoisyPicture",
     "PauliSteps",
     "Read",

@@ -28,7 +28,7 @@ from torch import Tensor
 from ..circuits import Op
 from ..torch_modes import constant
 from .trajectories import picked
-from .transfer import PAULIS, element_of
+from .transfer import PAULIS, Element, element_of
 
 WIDEST = 3
 """Qubits that a gate may have here: its transfer matrix has 16 to that power entries."""
@@ -113,15 +113,17 @@ class PauliSteps:
     """A step circuit, compiled; ``readout`` and ``memory`` are the qubits of its registers, each highest first."""
 
     def __init__(self, ops: Sequence[Op], readout: Sequence[int], memory: Sequence[int]):
+        self.periodic = all(op.family is None or math.isfinite(op.family.unit) for op in ops)
+        self._compile([_gate(op) for op in ops], readout, memory)
+
+    def _compile(self, gates: list[Gate], readout: Sequence[int], memory: Sequence[int]) -> None:
         self.readout, self.memory = tuple(readout), tuple(memory)
-        gates = [_gate(op) for op in ops]
         letters = self._letters(gates)
         parts = [(gate, *sets) for gate, sets in zip(gates, letters, strict=True) if not _idle(gate, *sets)]
         self.plan, places = self._planned(parts)
         self._seen_order = [places[qubit] - 1 - len(self.memory) for qubit in self.readout]
         self.peak, self.products = self._work()
         self.calls = sum(len(row) for move in self._applied() for row in move.forward)
-        self.periodic = all(op.family is None or math.isfinite(op.family.unit) for op in ops)
         self._kept: dict = {}
 
     @staticmethod
@@ -214,7 +216,7 @@ class PauliSteps:
     def _parted(self, joint: Tensor, outcome: Tensor, weight: Tensor) -> Tensor:
         """The mean memory of the first states, and that of the last after an outcome (N,) of probability ``weight``."""
         readout = len(self.readout)
-        signs = self._signs(joint).unflatten(0, [2] * readout)
+        signs = self._signs(joint).T.unflatten(0, [2] * readout)
         signs = signs.permute(*(self._seen_order.index(k) for k in range(readout)), -1).flatten(0, -2)
         factors = signs[:, outcome] / weight
         parted = joint.new_empty(2, joint.shape[1], joint.shape[-1])
@@ -376,7 +378,7 @@ class PauliSteps:
         return found.permute(0, *rows, *(k + 1 for k in rows)).reshape(-1, 2**memory, 2**memory)
 
     def _signs(self, like: Tensor) -> Tensor:
-        """(R, R): how outcomes' probabilities follow from expectation values of I and Z on the readout."""
+        """(R, R): how outcomes' probabilities follow from expectation values of I and Z on the readout, a row each."""
         one = constant([[0.5, 0.5], [0.5, -0.5]], like.dtype, like.device)
         signs = one
         for _ in self.readout[1:]:
@@ -445,11 +447,16 @@ def _along(state: Tensor, axes: list[int]) -> list[Tensor]:
 
 def _gate(op: Op) -> Gate:
     """The transfer matrix of an op on its qubits."""
-    element = element_of(op, op.occurrence)
+    return gate_of(element_of(op, op.occurrence))
+
+
+def gate_of(element: Element) -> Gate:
+    """The same of any linear map on few qubits."""
+    qubits = element.qubits
     parts = np.stack([element.terms[0], *element.terms[1::2], *element.terms[2::2]])  # of 1, the cosines, the sines
     coefficients: dict[tuple, int] = {}
     entries = {}
-    letters = list(product(range(4), repeat=len(op.qubits)))
+    letters = list(product(range(4), repeat=len(qubits)))
     for i, j in zip(*np.nonzero(np.abs(parts).max(0) > 1e-12), strict=True):
         column = parts[:, i, j].round(14)
         sign = 1 if column[np.flatnonzero(column)[0]] > 0 else -1
@@ -457,7 +464,7 @@ def _gate(op: Op) -> Gate:
         number = None if alone else coefficients.setdefault(tuple(sign * column), len(coefficients))
         entries[letters[i], letters[j]] = Entry(number, sign)
     rows = np.array(list(coefficients)).reshape(len(coefficients), len(parts))
-    return Gate(op.qubits, op.occurrence, np.array(element.frequencies), rows, entries)
+    return Gate(qubits, element.angle, np.array(element.frequencies), rows, entries)
 
 
 def _stacked(gates: list[Gate], dtype: torch.dtype, device: torch.device) -> tuple:
