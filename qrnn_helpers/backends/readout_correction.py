@@ -52,7 +52,7 @@ class ReadoutCorrection(Backend):
 
     @generator.setter
     def generator(self, generator: Any) -> None:
-        self.backend.generator = generator  # type: ignore[attr-defined]
+        self.backend.generator = generator
 
     def circuits_a_job(self, program: StepProgram, time_steps: int) -> int | None:
         return self.backend.circuits_a_job(program, time_steps)

@@ -26,10 +26,24 @@ from tqdm.auto import tqdm
 
 from ..dynamics import DATASETS
 from ..storage import dirt
-from . import exponents, forecasts, laws, lorenz, methods, observers, opened, plan, race, recurrent, reservoir, tasks
+from . import (
+    exponents,
+    forecasts,
+    laws,
+    lorenz,
+    methods,
+    noise,
+    observers,
+    opened,
+    plan,
+    race,
+    recurrent,
+    reservoir,
+    tasks,
+)
 from .jobs import DataFile, Job
 
-STUDIES = (exponents, methods, plan, race, laws, recurrent, reservoir, tasks, forecasts, observers, lorenz)
+STUDIES = (exponents, methods, plan, race, laws, recurrent, reservoir, tasks, forecasts, observers, lorenz, noise)
 """Modules with ``jobs()``, all jobs known so far, and ``summary(job)``, its scores."""
 
 

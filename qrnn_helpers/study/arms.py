@@ -241,11 +241,13 @@ def begun(
     runs: list[tuple[Setting, int]],
     stop: int | None = None,
     watch: Callable[[StackedQRNN, dict[str, float]], object] | None = None,
+    made: Callable[[Problem, Setting, int], QRNN] = network,
 ) -> tuple[StackedQRNN, np.ndarray]:
     """Runs, (setting, seed) each, trained to the end or only for the first updates, and their losses (updates, runs).
 
-    Their settings may differ in rate and c.  ``watch`` sees the stack and a row after every update."""
-    stack = StackedQRNN([network(problem, *run) for run in runs])
+    Their settings may differ in rate and c.  ``watch`` sees the stack and a row after every update; ``made`` makes the
+    untrained network of a run."""
+    stack = StackedQRNN([made(problem, *run) for run in runs])
     losses = fit_side_by_side(
         stack,
         [task_of(problem, seed).train for _, seed in runs],

@@ -472,10 +472,6 @@ def three() -> NoiseModel:
             "noise must have one assignment matrix for each of the 1 readout qubits.*got 2",
         ),
         (
-            lambda: slopes(STEP, NoisyBackend(RATES), torch.zeros(1, 1, 13).double(), ParameterShift(prune=True)),
-            "prune must be False under noise",
-        ),
-        (
             lambda: QuantumRecurrentLayer(STEP, backend=noisy_basis())(torch.zeros(1, 1, 13), random_state(1, 2, 1)),
             "state must be None on NoisyBackend",
         ),
