@@ -1,12 +1,8 @@
 """Keeps the book's pages to what they need, and makes pages of the package's docstrings.
 
-Two things that the theme does log errors in the reader's console:
-
-* it loads sphinx-thebe (run code on a remote server), which this book does not use. Its
-  inline script stands twice on every page, declares the same constants twice and names
-  a server outside;
-* it preloads its icon fonts in a way that browsers refuse on pages opened from disk. The
-  fonts load without it.
+The theme loads sphinx-thebe (run code on a remote server), which this book does not use. Its inline script stands
+twice on every page, declares the same constants twice, which is an error in the reader's console, and names a server
+outside. What else theme and tools write that a reader should not meet is mended page by page: see `MENDS`.
 """
 
 from __future__ import annotations
@@ -20,9 +16,28 @@ from types import ModuleType
 from typing import Any
 
 from docstrings import restructured
+from frozen import frozen
+from icons import thin_icons
 from sphinx.application import Sphinx
 
-FONT_PRELOAD = re.compile(r'\s*<link rel="preload" as="font"[^>]*>')
+#: What stands in pages, what takes its place, and why.
+MENDS = [
+    (r'\s*<link rel="preload" as="font"[^>]*>', "", "browsers refuse it on pages from disk; fonts load without it"),
+    (r'\s*<script src="[^"]*fontawesome[^"]*"></script>', "", "1.5 MB that draw the icons which the font draws, too"),
+    (r'\s*<link rel="preload" as="script"[^>]*fontawesome[^>]*>', "", "the same"),
+    (r"<th[^>]*>\s*(?:<p></p>)?\s*</th>", "<td></td>", "an empty corner of a table heads nothing"),
+    (r'<summary>(?=<span class="toctree-toggle")', '<summary aria-label="Pages below">', "a button needs a name"),
+    (r'role="doc-biblioentry"', 'role="listitem"', "a list has items"),
+    (
+        r'<div class="bd-sidebar-primary bd-sidebar([^"]*)">',
+        r'<div class="bd-sidebar-primary bd-sidebar\1" role="region" aria-label="Book">',
+        "all text stands in a landmark",
+    ),
+    (r"(?<=\s)<dl>\s*<dd>(?=<em)", '<span class="sig-list">\n<span class="sig-item">', "a signature is no list"),
+    (r"<dd>(?=<em)", '<span class="sig-item">', "the same"),
+    (r"(?<=</em>),</dd>", ",</span>", "the same"),
+    (r"(?<=</em>,</span>)\s*</dl>", "</span>", "the same"),
+]
 
 
 def drop_thebe(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree) -> None:
@@ -35,13 +50,23 @@ def drop_thebe(app: Sphinx, pagename: str, template: str, context: dict[str, Any
     ]
 
 
-def drop_font_preloads(app: Sphinx, exception: Exception | None) -> None:
-    """Remove the links that preload fonts from every page written."""
+def mended(page: str) -> str:
+    """A page without what `MENDS` lists."""
+    for pattern, replacement, _ in MENDS:
+        page = re.sub(pattern, replacement, page)
+    return page
+
+
+def mend_pages(app: Sphinx, exception: Exception | None) -> None:
+    """Mend every page written; show saved widgets as plain HTML; bring the icons in use alone."""
     if exception or app.builder.format != "html":
         return
-    for page in Path(app.outdir).rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        page.write_text(FONT_PRELOAD.sub("", text), encoding="utf-8")
+    root = Path(app.outdir)
+    pages = {path: path.read_text(encoding="utf-8") for path in root.rglob("*.html")}
+    thin_icons(root / "_static", "".join(pages.values()))
+    for path, page in pages.items():
+        run = "../" * (len(path.relative_to(root).parts) - 1) + "book/how_to_run.html"
+        path.write_text(frozen(mended(page), run), encoding="utf-8")
 
 
 @cache
@@ -77,5 +102,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-skip-member", skip)
     # After every other handler of the event, the one that adds page scripts included.
     app.connect("html-page-context", drop_thebe, priority=999)
-    app.connect("build-finished", drop_font_preloads)
+    app.connect("build-finished", mend_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
