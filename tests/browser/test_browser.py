@@ -1,14 +1,11 @@
-"""What a reader's browser sees: pages with the network closed, sliders, JupyterLab.
-
-One file on purpose: one browser for all of it (`--dist loadfile` keeps it on one worker),
-closed before another test file starts, because Playwright keeps an event loop running.
-"""
+"""What a reader does in the browser: search, sliders, JupyterLab."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -16,138 +13,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
-import playwright.sync_api as playwright_api
 import pytest
-from book_pages import HTML, IN_CI, PATIENCE, ROOT, contents, require_book, skip_or_fail
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-WIDTHS = (1280, 390)
-"""Of a laptop's window and of a telephone, in pixels: no page is wider."""
+from book_pages import HTML, PATIENCE, ROOT, require_book
+from browsing import new_page, offline
 
 #: Notebook with a live panel, and how to find the panel's parts in JupyterLab.
 PANELS = [("11_training", ".jp-OutputArea .widget-html img")]
-
-
-def browser_path() -> str | None:
-    """`$CHROMIUM`, or the first browser of the family that is installed."""
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    """One Chromium for the module."""
-    path = browser_path()
-    if path is None:
-        skip_or_fail("no Chromium: install it (apt install chromium) or set CHROMIUM", fail=IN_CI)
-    with playwright_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@dataclass
-class Visit:
-    """A page opened with the network closed, and what it tried or complained about."""
-
-    page: object
-    requests: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-
-def new_page(browser, **options):
-    """A page in a context of its own, patient in whatever it waits for."""
-    context = browser.new_context(**options)
-    context.set_default_timeout(1000 * PATIENCE)
-    return context.new_page()
-
-
-@contextmanager
-def offline(browser, path: Path, **options) -> Iterator[Visit]:
-    """Open a built page from disk; everything that is not a file is refused and noted."""
-    visit = Visit(new_page(browser, **options))
-    context = visit.page.context
-
-    def gate(route) -> None:
-        if route.request.url.startswith(("file:", "data:", "blob:")):
-            route.continue_()
-        else:
-            visit.requests.append(route.request.url)
-            route.abort()
-
-    context.route("**/*", gate)
-    visit.page.on("console", lambda m: m.type == "error" and visit.complaints.append(m.text))
-    visit.page.on("pageerror", lambda e: visit.complaints.append(str(e)))
-    visit.page.goto(path.as_uri(), wait_until="load")
-    visit.page.evaluate("document.fonts.ready.then(() => true)")
-    yield visit
-    context.close()
-
-
-def typeset(page) -> None:
-    """Wait until MathJax, where the page has it, is through."""
-    page.evaluate("window.MathJax?.startup?.promise?.then(() => true)")
-
-
-def has_saved_widgets(page) -> bool:
-    selector = 'script[type="application/vnd.jupyter.widget-view+json"]'
-    return page.locator(selector).count() > 0
-
-
-@pytest.mark.parametrize("document", [*contents(), "genindex", "search"])
-def test_page_works_offline(browser, document):
-    require_book()
-    with offline(browser, HTML / f"{document}.html") as visit:
-        page = visit.page
-        typeset(page)
-        if has_saved_widgets(page):
-            page.wait_for_selector(".widget-subarea .jupyter-widgets")
-        raw = page.locator(".math").filter(has_not=page.locator("mjx-container"))
-        assert raw.count() == 0, f"formula not typeset: {raw.first.inner_text()}"
-        assert page.locator("mjx-merror").count() == 0
-        unknown = page.locator("mjx-assistive-mml [mathcolor=red]").all_text_contents()
-        assert not unknown, f"TeX command that MathJax does not know: {unknown}"
-        page.wait_for_function("[...document.images].every(i => i.complete || i.loading == 'lazy')")
-        images = page.eval_on_selector_all(
-            "img", "all => all.map(i => [i.src.slice(0, 80), i.alt.trim(), i.naturalWidth])"
-        )
-        assert not [i for i in images if not i[1]], "a picture has no alternative text"
-        assert not [i for i in images if not i[2]], "a picture is not shown"
-        assert not visit.requests, "asked for something outside"
-        assert not visit.complaints
-        assert not {width: names for width in WIDTHS if (names := too_wide(page, width))}, "a page has to be pushed"
-
-
-def too_wide(page, width: int) -> list[str]:
-    """What sticks out on the right of a page, in a window that wide."""
-    page.set_viewport_size({"width": width, "height": 900})
-    return page.evaluate(
-        """width => document.documentElement.scrollWidth <= width ? [] :
-          ["the page", ...[...document.querySelectorAll("body *")].filter(
-            e => !e.children.length && e.getBoundingClientRect().right > width + 1)
-            .map(e => `${e.tagName} ${e.textContent.slice(0, 60)}`).slice(0, 5)]""",
-        width,
-    )
-
-
-def test_what_sticks_out_is_seen(browser):
-    page = new_page(browser)
-    page.set_content("<p style='width: 500px'>a long line</p>")
-    assert too_wide(page, 390) == ["the page", "P a long line"] and not too_wide(page, 1280)
-    page.context.close()
 
 
 @pytest.mark.parametrize(("word", "page"), [("washout", "notebooks/"), ("QRNN", "book/api/models.html")])
@@ -203,34 +77,6 @@ def test_play_button_respects_reduced_motion(browser, motion, name):
             assert moved is (motion == "no-preference")
 
 
-def contrast(page, selector: str) -> list[float]:
-    """Contrast of text against the nearest opaque background, for visible elements."""
-    return page.eval_on_selector_all(
-        selector,
-        """all => all.filter(e => e.offsetParent && e.innerText.trim()).map(e => {
-          const rgb = s => s.match(/[\\d.]+/g).map(Number);
-          const light = c => { const [r, g, b] = c.slice(0, 3).map(v => { v /= 255;
-            return v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
-            return .2126 * r + .7152 * g + .0722 * b; };
-          let back = e, c = [0, 0, 0, 0];
-          while (back && (c[3] ?? 1) == 0) { c = rgb(getComputedStyle(back).backgroundColor);
-            back = back.parentElement; }
-          const [a, b] = [light(rgb(getComputedStyle(e).color)), light(c)].sort((x, y) => y - x);
-          return (a + .05) / (b + .05); })""",
-    )
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_player_can_be_read_in_light_and_dark(browser, scheme):
-    for path in pages_with_player()[:1]:
-        with offline(browser, path, color_scheme=scheme) as visit:
-            assert visit.page.evaluate("document.documentElement.dataset.theme") == scheme
-            parts = ("label", "output", "button", "figcaption")
-            for part in parts:
-                found = contrast(visit.page, f".frame-player {part}")
-                assert all(value >= 4.5 for value in found), (part, found)
-
-
 # ---------------------------------------------------------------- JupyterLab
 
 
@@ -240,11 +86,11 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def reader_folder(folder: Path, notebook: str) -> Path:
+def reader_folder(folder: Path, notebook: str, source: Path) -> Path:
     """A copy of one notebook where its relative paths still hold, and settings of its own."""
     work = folder / "book"
     (work / "notebooks").mkdir(parents=True)
-    chapter = nbformat.read(ROOT / "notebooks" / f"{notebook}.ipynb", as_version=4)
+    chapter = nbformat.read(source, as_version=4)
     for cell in chapter.cells:  # no stored outputs: what is seen later was made by this run
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
@@ -259,9 +105,10 @@ def reader_folder(folder: Path, notebook: str) -> Path:
 
 
 @contextmanager
-def jupyterlab(folder: Path, notebook: str) -> Iterator[str]:
-    """A JupyterLab on a copy of the notebook; yields the notebook's address."""
-    work, port = reader_folder(folder, notebook), free_port()
+def jupyterlab(folder: Path, notebook: str, source: Path | None = None) -> Iterator[str]:
+    """A JupyterLab on a copy of a chapter, or of another notebook; yields the notebook's address."""
+    source = source or ROOT / "notebooks" / f"{notebook}.ipynb"
+    work, port = reader_folder(folder, notebook, source), free_port()
     places = {
         name: str(folder / name.lower())
         for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR",
@@ -336,3 +183,38 @@ def test_live_panel_in_jupyterlab(browser, tmp_path, notebook, picture):
         changed = "([selector, old]) => [...document.querySelectorAll(selector)].at(-1).src !== old"
         page.wait_for_function(changed, arg=[picture, before])
         page.context.close()
+
+
+def test_a_chapter_reads_right_in_jupyterlab(browser, tmp_path):
+    """What `make lab` opens: numbers in the prose, solutions folded until asked for, links, typeset formulas."""
+    copies = runpy.run_path(str(ROOT / "tools" / "reading_copies.py"))
+    names, chapter = copies["Names"](), ROOT / "notebooks" / "06_parameter_shift.ipynb"
+    copies["write"](chapter, tmp_path / chapter.name, names)
+    with jupyterlab(tmp_path, chapter.stem, tmp_path / chapter.name) as address:
+        page = new_page(browser, viewport={"width": 1400, "height": 1000})
+        page.goto(address)
+        page.wait_for_selector(".jp-RenderedMarkdown h2")
+        page.wait_for_selector(".jp-RenderedMarkdown mjx-container")
+        text = "\n".join(page.locator(".jp-RenderedMarkdown").all_inner_texts())
+        assert not re.findall(r"\{[a-z:-]+\}|:label:|:class:", text)
+        assert page.locator(".jp-RenderedMarkdown a[href*='07_spsa']").count()
+        for value in glued_in(chapter, names):
+            assert value in text.replace("\xa0", " "), value
+        hidden = page.locator(".jp-Cell.jp-mod-noCollapse, .jp-Notebook .jp-Cell >> visible=true")
+        before = hidden.count()
+        heading = page.locator(".jp-MarkdownCell", has_text="Solution of exercise").first
+        heading.scroll_into_view_if_needed()
+        heading.locator(".jp-collapseHeadingButton, .jp-showHiddenCellsButton").first.click()
+        page.wait_for_function("n => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].filter("
+                               "c => c.checkVisibility()).length > n", arg=before)  # fmt: skip
+        page.context.close()
+
+
+def glued_in(chapter: Path, names) -> list[str]:
+    """Plain numbers that a chapter's prose, solutions left out, quotes."""
+    cells = nbformat.read(chapter, as_version=4).cells
+    text = "".join(c.source for c in cells if c.cell_type == "markdown").partition("## Exercises")[0]
+    values = [names.values[key] for key in re.findall(r"\{glue:text\}`([\w-]+)`", text)]
+    found = [value for value in values if re.fullmatch(r"[\d.,]+", value)]
+    assert found
+    return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+import browsing
 import pytest
-import test_browser
 import torch
 from book_pages import ROOT
 from qiskit import QuantumCircuit
@@ -14,8 +14,6 @@ from qiskit.quantum_info import DensityMatrix, Operator, Pauli, Statevector, par
 
 SCRIPT = ROOT / "book" / "_static" / "onramp.js"
 PAGES = {"two-qubits": "book/qubit.md", "two-weights": "book/recurrent.md"}
-
-browser = test_browser.browser
 
 
 @pytest.fixture
@@ -28,7 +26,7 @@ def explorer(browser, tmp_path):
         path.write_text(
             f'<meta charset="utf-8"><figure data-explorer="{name}"></figure><script src="{SCRIPT.as_uri()}"></script>'
         )
-        visit = test_browser.offline(browser, path)
+        visit = browsing.offline(browser, path)
         visits.append((visit, visit.__enter__()))
         return visits[-1][1].page
 

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 import nbformat
 import numpy as np
 import pytest
-import test_browser
 from book_pages import ROOT
+from browsing import WIDTHS, offline
 from decision_runs import runs
 
 from qrnn_helpers.show import page_widget
 from qrnn_helpers.study import answer, decision
-
-browser = test_browser.browser
 
 PAGE = '<!doctype html><html lang="en"><meta charset="utf-8"><title>a page</title><main>{}</main></html>'
 
@@ -26,7 +24,7 @@ def shown(browser, tmp_path, html: str, width: int = 1280):
     """A page that holds a widget, with the network closed; nothing asked for, nothing complained about."""
     path = tmp_path / "page.html"
     path.write_text(PAGE.format(html), encoding="utf-8")
-    with test_browser.offline(browser, path, viewport={"width": width, "height": 900}) as visit:
+    with offline(browser, path, viewport={"width": width, "height": 900}) as visit:
         yield visit.page
         assert not visit.requests and not visit.complaints
 
@@ -63,7 +61,7 @@ def priced(machine: str):
     return decision.priced(decision.rungs(runs()), machine)
 
 
-@pytest.mark.parametrize("width", test_browser.WIDTHS)
+@pytest.mark.parametrize("width", WIDTHS)
 def test_the_decision_page_shows_what_python_reckons(browser, tmp_path, data, width):
     """Every unit, inside the ladder, at its ends and beyond, for a machine with times and for one without."""
     with shown(browser, tmp_path, page_widget("decision", data)._repr_html_(), width) as page:

@@ -1,14 +1,19 @@
-"""The built pages: every internal link leads somewhere, every picture has a text."""
+"""The built pages: every link leads somewhere, every picture has a text, references, spelling."""
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import subprocess
+import sys
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from book_pages import HTML, contents, require_book
+from book_pages import HTML, IN_CI, NOTEBOOKS, ROOT, contents, require_book, skip_or_fail
+from prose import captions, markdown
 
 LOADED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src")}
 
@@ -95,3 +100,81 @@ def test_link_check_finds_what_is_broken(tmp_path, url, expected):
     (tmp_path / "a.html").write_text('<p id="top">a</p>')
     (tmp_path / "b.html").write_text('<p id="here">b</p>')
     assert broken(tmp_path / "a.html", url) is expected
+
+
+def malformed(url: str) -> bool:
+    """Whether a link to the outside cannot be right: no https, no host with a dot, blanks, or this machine's."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"}:
+        return parts.scheme not in {"", "mailto", "data"}
+    host = parts.hostname or ""
+    return parts.scheme != "https" or "." not in host or host.startswith("127.") or bool(re.search(r"\s", url))
+
+
+def test_links_to_the_outside_have_their_form():
+    bad = {f"{p.relative_to(HTML)} -> {url}" for p in all_pages() for url in page(p).links if malformed(url)}
+    assert not bad, "\n".join(sorted(bad))
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [("https://example.org/x", False), ("http://example.org", True), ("https://localhost:8888/x", True),
+     ("https://127.0.0.1/x", True), ("https://example.org/a b", True), ("file:///x", True), ("a/b.html", False),
+     ("mailto:a@example.org", False)],
+)  # fmt: skip
+def test_a_malformed_link_is_seen(url, expected):
+    assert malformed(url) is expected
+
+
+ENTRY = re.compile(r'<div class="citation" id="([\w-]+)"[^>]*>(.*?)</div>', re.S)
+
+
+def poor_references(listed: str, others: str) -> list[str]:
+    """Entries of the page of references without a link to the work, or that no other page cites."""
+    cited = set(re.findall(r"references\.html#([\w-]+)", others))
+    unlinked = [key for key, text in ENTRY.findall(listed) if 'href="https://' not in text]
+    return unlinked + [key for key, _ in ENTRY.findall(listed) if key not in cited]
+
+
+def test_every_reference_is_linked_and_cited():
+    listed = HTML / "book" / "references.html"
+    others = "".join(path.read_text(encoding="utf-8") for path in all_pages() if path != listed)
+    text = listed.read_text(encoding="utf-8")
+    assert len(ENTRY.findall(text)) > 40 and not poor_references(text, others)
+
+
+def test_every_entry_of_the_bibliography_is_on_the_page():
+    """Only what is cited gets there."""
+    require_book()
+    keys = re.findall(r"^@\w+\{", (ROOT / "book" / "references.bib").read_text(encoding="utf-8"), re.M)
+    listed = (HTML / "book" / "references.html").read_text(encoding="utf-8")
+    assert len(ENTRY.findall(listed)) == len(keys)
+
+
+def test_a_poor_reference_is_seen():
+    entry = '<div class="citation" id="{}" role="listitem"><p>A. Author. {}</p></div>'
+    listed = entry.format("id1", '<a href="https://example.org">x</a>') + entry.format("id2", "no link")
+    assert poor_references(listed, "references.html#id1 references.html#id2") == ["id2"]
+    assert poor_references(listed, "references.html#id2") == ["id2", "id1"]
+
+
+def misspelt(text: str) -> list[str]:
+    """What codespell knows as a misspelling; the project's own words are in `tests/codespell.txt`."""
+    if importlib.util.find_spec("codespell_lib") is None:
+        skip_or_fail("codespell is missing: make env", fail=IN_CI)
+    command = [sys.executable, "-m", "codespell_lib", "--ignore-words", str(ROOT / "tests" / "codespell.txt"), "-"]
+    said = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8").stdout
+    return [line.strip() for line in said.splitlines() if " ==> " in line]
+
+
+def test_spelling():
+    """Of pages, chapters, captions, and of the package's names and docstrings."""
+    sources = [*ROOT.glob("*.md"), *(ROOT / "book").glob("*.md"), *(ROOT / "book" / "api").glob("*.md")]
+    sources += (ROOT / "qrnn_helpers").rglob("*.py")
+    texts = [path.read_text(encoding="utf-8") for path in sorted(sources)]
+    texts += [text for path in NOTEBOOKS for text in [markdown(path), *captions(path)]]
+    assert not misspelt("\n".join(texts))
+
+
+def test_a_misspelt_word_is_seen():
+    assert misspelt("The ket that Aer gives.\nIt is recieved.") == ["recieved ==> received"]
