@@ -52,8 +52,9 @@ bench: env $(BENCH)  ## measure the speed beside other libraries (about 8 minute
 	  --benchmark-json=.benchmarks/times.json tests/benchmarks
 	@$(PY) tools/bench_table.py .benchmarks/times.json
 
-lab: env  ## open the notebooks in JupyterLab
-	@$(PY) -m jupyter lab --notebook-dir=. notebooks
+lab: env  ## open the chapters in JupyterLab, to change and run them: copies under lab/
+	@$(PY) tools/reading_copies.py
+	@$(PY) -m jupyter lab --notebook-dir=. lab
 
 notebooks: env  ## execute the notebooks again and store their outputs (NOTEBOOKS=... for some)
 	@$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.timeout=1200 \

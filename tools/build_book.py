@@ -20,6 +20,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from reading_copies import Names, chapters, write
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "book" / "_build"
 CACHE = BUILD / ".jupyter_cache"
@@ -56,6 +58,9 @@ def main() -> int:
     options = ["--path-output", str(ROOT / "book"), "--all", "-W", "-n", "--keep-going"]
     code = subprocess.run([*command, *options], cwd=ROOT, stdin=subprocess.DEVNULL).returncode
     if code == 0:
+        names = Names()
+        for chapter in chapters():  # what a page offers to download reads right elsewhere
+            write(chapter, BUILD / "html" / "_sources" / "notebooks" / chapter.name, names)
         DONE.touch()
         print(f"\nThe book is ready. First page:\n{FIRST_PAGE}")
     return code
