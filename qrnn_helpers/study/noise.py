@@ -28,6 +28,7 @@ from dataclasses import asdict
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.stats import gmean
 
@@ -41,6 +42,7 @@ from ..backends import (
     calibrated_readout,
 )
 from ..baselines import in_pieces
+from ..circuits import open_controlled
 from ..models import QRNN, QuantumRecurrentLayer
 from ..tasks import Task, nrmse
 from ..training import Budget, ridge_readout
@@ -57,9 +59,11 @@ from .arms import (
     rounded,
     step_circuit,
     task_of,
+    trained,
     weights_of,
 )
 from .jobs import Job
+from .opened import clean
 
 FOLDER = "noise"
 
@@ -127,6 +131,12 @@ def noisy_network(problem: Problem, setting: Setting, seed: int, noise: dict[str
     return model
 
 
+def on_device(model: QRNN) -> QRNN:
+    """The network as a device runs it: controlled rotations written out, where its gates have noise."""
+    model.layer = QuantumRecurrentLayer(open_controlled(model.layer.program.step))
+    return model
+
+
 def train(
     problem: dict,
     setting: dict,
@@ -140,7 +150,7 @@ def train(
     given, chosen = Problem(**problem), Setting(**setting)
     made = partial(noisy_network, noise=noise)
     stack, losses = begun(given, Budget(**budget), [(chosen, seed) for seed in seeds], made=made)
-    models = list(zip(stack.models(), seeds, strict=True))
+    models = list(zip(map(on_device, stack.models()), seeds, strict=True))
     circuits = stack.layer.cost.circuits / len(seeds)
     found: dict = {"updates": len(losses), "circuits": circuits, "shots": circuits * chosen.shots}
     found["weights"] = [weights_of(model) for model, _ in models]
@@ -152,7 +162,7 @@ def train(
 def untrained(problem: dict, seeds: list[int], devices: dict[str, dict[str, float]]) -> dict:
     """Scores of the study's initial weights; of interest with the decoder fitted."""
     given = Problem(**problem)
-    models = [(noisy_network(given, Setting("exact", 0.0, 1), seed, {}), seed) for seed in seeds]
+    models = [(on_device(network(given, Setting("exact", 0.0, 1), seed)), seed) for seed in seeds]
     return {"scores": {name: scored(models, given, its) for name, its in devices.items()}}
 
 
@@ -265,6 +275,23 @@ def jobs() -> Iterator[Job]:
             yield from with_shots(arm, "1e6", level, LEVELS[level])
     for budget in ("1e6", "1e7"):
         yield from with_shots("spsa", budget, "device 1", DEVICES["device 1"])
+
+
+def deployed(job: Job) -> list[tuple[QRNN, int]]:
+    """Networks of a stored run of the study, its first seeds, ready for a device."""
+    setting = Setting(**job.settings["setting"])
+    runs = zip(job.settings["seeds"], job.result["weights"], strict=True)
+    return [(on_device(trained(MAIN, setting, seed, weights)), seed) for seed, weights in runs if seed in SEEDS]
+
+
+def results() -> pd.DataFrame:
+    """What is stored: a row a training, device and seed, its scores; only records from a clean commit count."""
+    rows = []
+    for job in map(clean, (job for job in jobs() if job.done)):
+        for device_name, scores_of in job.result["scores"].items():
+            columns = pd.DataFrame(scores_of).assign(seed=job.settings["seeds"])
+            rows.append(columns.assign(training=job.name, device=device_name))
+    return pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=["training", "device", "seed", "plain"])
 
 
 def summary(job: Job) -> dict[str, float]:

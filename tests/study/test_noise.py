@@ -50,6 +50,16 @@ def test_a_small_run(arm):
     assert np.shape(found["read"]["device 1"]["plain"]) == (1, 2)
 
 
+def test_networks_are_read_as_a_device_runs_them():
+    """Two gates of two qubits for each controlled rotation, whatever they were trained on."""
+    plain = network(MAIN, Setting("exact", 0.01, 1), 1)
+    drawn = plain.layer.program.step
+    written = noise.on_device(plain).layer.program.step
+    pairs = [sum(len(each.qubits) == 2 for each in step.data) for step in (drawn, written)]
+    assert pairs[1] == 2 * pairs[0] > 0
+    assert written.parameters == drawn.parameters
+
+
 def test_errors_on_a_device_are_those_of_its_probabilities():
     """The same by the backend itself; corrected: by perfect detectors."""
     problem, level = Problem(**SMALL), noise.readings(0.1)
