@@ -23,6 +23,7 @@ from ..simulation import StepProgram
 from ..storage import read_json, write_json
 from .base import Answer
 from .devices import device
+from .fakes import FakeDevice
 from .jobs import SamplerError, run_job
 from .results import Request
 from .sampler import SamplerBackend
@@ -91,7 +92,7 @@ def _fake(name: str) -> Any:
     known = {each.name: each for each in FakeProviderForBackendV2().backends()}
     if name not in known:
         raise ValueError(f"name must be a fake device's, one of {', '.join(sorted(known))}; got {shown(name)}")
-    return known[name]
+    return FakeDevice(known[name])
 
 
 # ---------------------------------------------------------------- secrets
