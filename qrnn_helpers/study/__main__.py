@@ -27,6 +27,7 @@ from tqdm.auto import tqdm
 from ..dynamics import DATASETS
 from ..storage import dirt
 from . import (
+    device,
     exponents,
     forecasts,
     laws,
@@ -43,7 +44,21 @@ from . import (
 )
 from .jobs import DataFile, Job
 
-STUDIES = (exponents, methods, plan, race, laws, recurrent, reservoir, tasks, forecasts, observers, lorenz, noise)
+STUDIES = (
+    exponents,
+    methods,
+    plan,
+    race,
+    laws,
+    recurrent,
+    reservoir,
+    tasks,
+    forecasts,
+    observers,
+    lorenz,
+    noise,
+    device,
+)
 """Modules with ``jobs()``, all jobs known so far, and ``summary(job)``, its scores."""
 
 
