@@ -19,7 +19,7 @@ def test_a_short_run_books_what_was_foreseen(monkeypatch):
     assert found["two_qubit_gates"] >= 48
 
 
-@pytest.mark.parametrize("job", device.jobs(), ids=lambda job: job.name)
+@pytest.mark.parametrize("job", list(device.jobs()), ids=lambda job: job.name)
 def test_stored_runs_are_what_was_foreseen(job):
     if not job.done:
         pytest.skip("not stored yet")
