@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pandas as pd
 from scipy.stats import gmean
@@ -12,7 +12,7 @@ from ..checks import check_count
 from ..models import StackedQRNN
 from ..training import Budget
 from . import plan
-from .arms import MAIN, Setting, begun, error, rounded, task_of, update_circuits
+from .arms import MAIN, Setting, begun, error, task_of, update_circuits
 from .jobs import Job
 
 ENTRANTS = ("shift", "spsa", "causal", "coordinates")
@@ -23,15 +23,12 @@ SEEDS = (0, 1, 2, 3)
 GLIMPSE = 256
 """Validation windows of each seed that are scored during training."""
 
-RECORDED = "1e6"
-"""Level of the stored race: its shots, and the settings chosen there."""
-
 Watch = Callable[[dict[str, float]], object]
 
 
-def entrant(arm: str, level: str = "1e5", **changes) -> Setting:
-    """The setting that the study chose for an arm at a level, but for what is changed."""
-    return replace(plan.Tuning(arm, level).chosen, **changes)
+def entrant(arm: str, **changes) -> Setting:
+    """The setting that the study chose for an arm at 1e5 shots, but for what is changed."""
+    return replace(plan.Tuning(arm, "1e5").chosen, **changes)
 
 
 def race(
@@ -69,28 +66,19 @@ def scored(stack: StackedQRNN, seeds: Sequence[int]) -> dict[str, float]:
     return {"validation_nrmse": float(gmean(errors))} | {f"seed {k}": e for k, e in zip(seeds, errors, strict=True)}
 
 
-def raced(setting: dict, shots: int, seeds: list[int], scores: int) -> dict:
-    """The curve of a race, to be stored."""
-    curve = race(Setting(**setting), shots, seeds, scores)
-    return {"curve": {name: rounded(curve[name]) for name in curve}}
+def recorded(arm: str, budget: str) -> pd.Series:
+    """Root mean training loss of the study's stored runs of an arm, by the shots that each had spent.
+
+    Losses are those of single batches, stored at updates in equal ratios: the mean is over all seeds and seven
+    neighbouring updates.
+    """
+    losses = pd.concat([_losses(job) for job in plan.evaluation(arm, budget)], axis=1)
+    return losses.mean(axis=1).rolling(7, center=True, min_periods=1).mean() ** 0.5
 
 
-def job(arm: str) -> Job:
-    """The stored race of an arm at a million shots."""
-    shots = plan.BUDGETS[RECORDED].shots
-    settings = {"setting": asdict(entrant(arm, RECORDED)), "shots": shots, "seeds": list(SEEDS), "scores": 40}
-    return Job("race", f"{RECORDED}-{arm}", raced, settings, runs=len(SEEDS), cost_seconds=60.0, size_bytes=8000)
-
-
-def recorded(arm: str) -> pd.DataFrame:
-    """The stored curve of an arm."""
-    return pd.DataFrame(job(arm).result["curve"])
-
-
-def jobs() -> list[Job]:
-    return [job(arm) for arm in ENTRANTS if plan.Tuning(arm, RECORDED).done]
-
-
-def summary(job: Job) -> dict[str, float]:
-    """The error on validation windows at the end."""
-    return {"validation": job.result["curve"]["validation_nrmse"][-1]}
+def _losses(job: Job) -> pd.DataFrame:
+    """Stored losses, a column for each seed, by shots spent."""
+    result = job.result
+    price = result["shots"] / result["updates"]
+    losses = {price * (1 + int(update)): values for update, values in result["losses"].items()}
+    return pd.DataFrame(losses, index=job.settings["seeds"]).T.sort_index()

@@ -20,8 +20,12 @@ import pytest
 from book_pages import HTML, PATIENCE, ROOT, require_book
 from browsing import new_page, offline
 
-#: Notebook with a live panel, and how to find the panel's parts in JupyterLab.
-PANELS = [("11_training", ".jp-OutputArea .widget-html img")]
+#: Notebook with a live panel, a choice in one of its menus that makes a training long, and the panel's words for it.
+PANELS = [
+    ("11_training", "shots (0: exact)", "1024", "shots 1024"),
+    ("21_side_by_side", "shots of a run", "1,000,000", "budget 1,000,000"),
+]
+CURVE = ".jp-OutputArea .widget-html img"
 
 
 @pytest.mark.parametrize(("word", "page"), [("washout", "notebooks/"), ("QRNN", "book/api/models.html")])
@@ -59,6 +63,9 @@ def test_slider_changes_the_picture_without_a_kernel(browser):
                 assert slider.get_attribute("aria-valuetext") == player.locator("output").inner_text()
                 visit.page.keyboard.press("Home")
                 assert image.get_attribute("src") == before[0]
+                box = slider.bounding_box()
+                visit.page.mouse.click(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+                assert slider.input_value() == slider.get_attribute("max") != "0"
             assert not visit.requests and not visit.complaints
 
 
@@ -161,27 +168,29 @@ def run_all_cells(page) -> None:
     assert page.locator(failed).count() == 0, page.locator(failed).first.inner_text()
 
 
-@pytest.mark.parametrize(("notebook", "picture"), PANELS)
-def test_live_panel_in_jupyterlab(browser, tmp_path, notebook, picture):
-    """Open a chapter, run it, move the panel's slider: the curve is drawn anew."""
+@pytest.mark.parametrize(("notebook", "menu", "choice", "words"), PANELS)
+def test_live_panel_in_jupyterlab(browser, tmp_path, notebook, menu, choice, words):
+    """Open a chapter, run it, move the panel's slider: the curve is drawn anew.  Then stop a longer training."""
     if not (ROOT / "notebooks" / f"{notebook}.ipynb").exists():
         pytest.fail(f"no notebook {notebook}")
     with jupyterlab(tmp_path, notebook) as address:
         page = new_page(browser, viewport={"width": 1400, "height": 1000})
         page.goto(address)
         run_all_cells(page)
-        curve = page.locator(picture).last
+        curve = page.locator(CURVE).last
         curve.wait_for()
         before = curve.get_attribute("src")
         handle = page.locator(".jp-OutputArea .widget-slider [role=slider]").first
         handle.scroll_into_view_if_needed()
         handle.focus()
         page.keyboard.press("ArrowRight")
-        buttons = page.locator(".jp-OutputArea button.widget-button")
-        if buttons.count():
-            buttons.first.click()
         changed = "([selector, old]) => [...document.querySelectorAll(selector)].at(-1).src !== old"
-        page.wait_for_function(changed, arg=[picture, before])
+        page.wait_for_function(changed, arg=[CURVE, before])
+        page.locator(".live-knobs .widget-dropdown", has_text=menu).locator("select").select_option(label=choice)
+        page.wait_for_selector(f".jp-OutputArea .widget-html:has-text('training with'):has-text('{words}')")
+        page.locator(".live-knobs button:text-is('Stop')").click()
+        page.wait_for_selector(".jp-OutputArea [role=status]:has-text('Stopped')")
+        page.wait_for_function("document.querySelector('.live-knobs button').disabled")
         page.context.close()
 
 
