@@ -1155,7 +1155,7 @@ TABLE = {
     "show.page_widget": Call(
         show_page_widget,
         lambda _: {"kind": "decision", "data": {"rungs": [1.0, None]}},
-        {"kind": one_of("text", "decision"), "data": a("odd", dict)},
+        {"kind": one_of("text", "decision", "plane", "wave"), "data": a("odd", dict)},
         lambda given, widget: None if "data-widget" in widget._repr_html_() else 1 / 0,
     ),
     "study.Run": Call(

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checks import check_instance, check_one_of
 
-KINDS = ("decision",)
+KINDS = ("decision", "plane", "wave")
 
 _PAGE = """\
 <style>{style}</style>

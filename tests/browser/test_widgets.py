@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from contextlib import contextmanager
@@ -34,6 +35,15 @@ def stored_outputs(name: str) -> str:
     chapter = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     outputs = [output for cell in chapter.cells if cell.cell_type == "code" for output in cell.outputs]
     return "\n".join(output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {}))
+
+
+def widgets(name: str) -> str:
+    """A chapter's widgets of this kind, as they are stored."""
+    chapter = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    outputs = [output for cell in chapter.cells if cell.cell_type == "code" for output in cell.outputs]
+    pages = [output["data"]["text/html"] for output in outputs if "text/html" in output.get("data", {})]
+    (found,) = [page for page in pages if 'class="page-widget"' in page]
+    return found
 
 
 def errors(page) -> dict[str, str]:
@@ -203,3 +213,108 @@ def test_the_chapter_shows_its_own_table(browser, tmp_path):
             assert next(iter(errors(page))) == decision.name(cells["best"])
             checked += 1
         assert checked >= 10
+
+
+# ---------------------------------------------------------------- laws of two variables
+
+
+def values(box) -> dict[str, float]:
+    """What a widget's list says."""
+    found = box.locator("dd").all()
+    return {each.get_attribute("data-value"): float(each.inner_text().replace(",", "")) for each in found}
+
+
+def two_digits(found: dict[str, float]) -> dict[str, float]:
+    return {name: round(value) if abs(value) >= 10 else float(f"{value:.2g}") for name, value in found.items()}
+
+
+def spsa_law(p: dict, shots: float, c: float) -> dict[str, float]:
+    """Chapter 7: (TP - 1)/m from the directions, TP nu / (2 N c^2 m) from the shots."""
+    directions = (p["angles"] - 1) / p["directions"]
+    noise = p["angles"] * p["nu"] / (2 * shots * c**2 * p["directions"])
+    return {
+        "error": directions + noise, "directions": directions, "noise": noise, "damping": math.exp(-p["kappa"] * c**2),
+    }  # fmt: skip
+
+
+def race_law(p: dict, shots: float, c: float) -> dict[str, float]:
+    """Chapter 8: the law of SPSA beside V nu / N."""
+    spsa, shift = spsa_law(p | {"kappa": 0.0}, shots, c)["error"], p["Vnu"] / shots
+    return {"spsa": spsa, "shift": shift, "ratio": spsa / shift}
+
+
+def batch_law(p: dict, batch: float, scale: float) -> dict[str, float]:
+    """Chapter 20: a gain of 1 / (1 + scale / batch) for each update."""
+    updates, doubled = 1 + scale / batch, 1 + scale / (2 * batch)
+    dearer = 2 * batch * doubled / (batch * updates) - 1
+    return {"updates": updates, "samples": batch * updates, "saved": 1 - doubled / updates, "dearer": dearer}
+
+
+MAPS = {"07_spsa": spsa_law, "08_family": race_law, "20_why": batch_law}
+
+
+@pytest.mark.parametrize("chapter", MAPS)
+def test_a_chapters_map_shows_its_law(browser, tmp_path, chapter):
+    """At the start, after arrows and Home on either slider, and after a click on the map."""
+    law = MAPS[chapter]
+    with shown(browser, tmp_path, widgets(chapter), 390) as page:
+        box = page.locator(".page-widget")
+        held = json.loads(box.locator('script[type="application/json"]').text_content())
+
+        def check() -> tuple[float, ...]:
+            at = tuple(float(text.replace(",", "")) for text in box.locator("output").all_inner_texts())
+            assert values(box) == pytest.approx(two_digits(law(held["values"], *at)), rel=1e-9)
+            return at
+
+        start = pytest.approx((held["x"]["value"], held["y"]["value"]), rel=0.012)
+        assert check() == start  # half a step of a slider
+        for slider in box.locator("input").all():
+            slider.focus()
+            for key in ("Home", "PageUp", "ArrowRight", "End"):
+                page.keyboard.press(key)
+                check()
+        corner = check()
+        assert corner == pytest.approx((held["x"]["high"], held["y"]["high"]), rel=0.02)
+        area = box.locator("svg").bounding_box()
+        page.mouse.click(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+        middle = check()
+        assert held["x"]["low"] < middle[0] < corner[0] and held["y"]["low"] < middle[1] < corner[1]
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(("chapter", "equal"), [("07_spsa", ("directions", "noise")), ("08_family", ("spsa", "shift"))])
+def test_the_line_on_a_map_is_where_two_errors_are_equal(browser, tmp_path, chapter, equal):
+    with shown(browser, tmp_path, widgets(chapter)) as page:
+        held = json.loads(page.locator(".page-widget script[type='application/json']").text_content())
+        for shots in (1, 16, 64):
+            c = page.evaluate(
+                "([law, p, shots]) => pageWidgets.plane[law].edge(p, shots)", [held["law"], held["values"], shots]
+            )
+            found = MAPS[chapter](held["values"], shots, c)
+            assert math.isclose(found[equal[0]], found[equal[1]], rel_tol=1e-9)
+
+
+def test_shifted_points_give_the_slope_of_one_wave_and_not_of_two(browser, tmp_path):
+    """RX: exact at every shift; CRX: only the noise law holds."""
+    with shown(browser, tmp_path, widgets("06_parameter_shift"), 390) as page:
+        box = page.locator(".page-widget")
+        held = json.loads(box.locator('script[type="application/json"]').text_content())
+        for gate, exact in (("RX", True), ("CRX", False)):
+            page.get_by_label("Gate", exact=True).select_option(label=gate)
+            for label in ("Angle", "Shift"):
+                page.get_by_label(label, exact=True).focus()
+                for _ in range(3):
+                    page.keyboard.press("ArrowRight")
+            angle, shift = (math.pi * float(text.split()[0]) for text in box.locator("output").all_inner_texts())
+            (constant, *parts), frequencies = held["waves"][gate]["fit"], held["waves"][gate]["frequencies"]
+
+            def wave(x, constant=constant, parts=parts, frequencies=frequencies):
+                pairs = zip(frequencies, parts[::2], parts[1::2], strict=True)
+                return constant + sum(a * math.cos(w * x) + b * math.sin(w * x) for w, a, b in pairs)
+
+            slope = (wave(angle + 1e-5) - wave(angle - 1e-5)) / 2e-5
+            rule = (wave(angle + shift) - wave(angle - shift)) / (2 * math.sin(shift))
+            expected = {"slope": slope, "rule": rule, "variance": 1 / (2 * math.sin(shift) ** 2)}
+            assert values(box) == pytest.approx(expected, rel=0.006)
+            assert math.isclose(slope, rule, rel_tol=1e-3) == exact
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
