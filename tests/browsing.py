@@ -55,21 +55,18 @@ def new_page(browser, **options):
 
 @contextmanager
 def offline(browser, path: Path, **options) -> Iterator[Visit]:
-    """Open a built page from disk; everything that is not a file is refused and noted."""
-    visit = Visit(new_page(browser, **options))
+    """Open a built page from disk; what is asked of the network is noted, and not answered."""
+    visit = Visit(new_page(browser, offline=True, **options))
     context = visit.page.context
 
-    def gate(route) -> None:
-        parts = urlsplit(route.request.url)
+    def note(request) -> None:
+        parts = urlsplit(request.url)
         if parts.scheme == "file":
             visit.loaded.add(unquote(parts.path))
-        if parts.scheme in {"file", "data", "blob"}:
-            route.continue_()
-        else:
-            visit.requests.append(route.request.url)
-            route.abort()
+        elif parts.scheme not in {"data", "blob"}:
+            visit.requests.append(request.url)
 
-    context.route("**/*", gate)
+    visit.page.on("request", note)
     visit.page.on("console", lambda m: m.type == "error" and visit.complaints.append(m.text))
     visit.page.on("pageerror", lambda e: visit.complaints.append(str(e)))
     visit.page.goto(path.as_uri(), wait_until="load")

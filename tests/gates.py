@@ -89,6 +89,9 @@ def cut_off(page, width: int) -> list[str]:
     them scrolls by itself.
     """
     page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate(
+        "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    )  # it is laid out anew
     return page.evaluate(
         """width => {
           const found = document.documentElement.scrollWidth > width ? [`${width}: the page is wider`] : [];

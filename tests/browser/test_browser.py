@@ -213,7 +213,7 @@ def test_a_chapter_reads_right_in_jupyterlab(browser, tmp_path):
         before = hidden.count()
         heading = page.locator(".jp-MarkdownCell", has_text="Solution of exercise").first
         heading.scroll_into_view_if_needed()
-        heading.locator(".jp-collapseHeadingButton, .jp-showHiddenCellsButton").first.click()
+        heading.locator(".jp-collapseHeadingButton, .jp-showHiddenCellsButton").first.dispatch_event("click")
         page.wait_for_function("n => [...document.querySelectorAll('.jp-Notebook .jp-Cell')].filter("
                                "c => c.checkVisibility()).length > n", arg=before)  # fmt: skip
         page.context.close()
