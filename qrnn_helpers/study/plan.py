@@ -69,7 +69,7 @@ SHIFT_SHOTS = (1, 2, *SHOTS)
 """Its circuits are many and cheap to simulate; the others go below 4 if 4 turns out best (`moved`)."""
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Of a setting's rate, where the rate alone is tuned anew (`retuning`)."""
+"""Of a setting's rate, where the rate alone is tuned anew (`retuning`, `Level.rate_alone`)."""
 
 UPDATES = (20, 2000)
 """A trial at a level that is not carried makes so many updates at least and at most."""
@@ -87,6 +87,9 @@ class Level:
     serves: tuple[str, ...]
     """Budgets of the evaluation that take the setting chosen here."""
 
+    rate_alone: bool = False
+    """Whether the trials are the setting of the level below with its rate times `FACTORS`."""
+
 
 BUDGETS = {
     "1e5": Budget(shots=10**5),
@@ -103,7 +106,7 @@ LEVELS = {
     "1e5": Level(BUDGETS["1e5"], None, ("1e5", "3e5")),
     "1e6": Level(BUDGETS["1e6"], None, ("1e6", "3e6")),
     "1e7": Level(BUDGETS["1e7"], "1e6", ("1e7", "3e7")),
-    "1e8": Level(BUDGETS["1e8"], "1e7", ("1e8",)),
+    "1e8": Level(BUDGETS["1e8"], "1e7", ("1e8",), rate_alone=True),
     "4e4 circuits": Level(Budget(circuits=4 * 10**4), None, ()),
     "4e5 circuits": Level(BUDGETS["4e5 circuits"], "4e4 circuits", ("4e5 circuits",)),
 }
@@ -117,13 +120,14 @@ STAGES = {
     "C": ("1e6", "1e7"),
     "D": ("1e6", "1e7"),
     "E": ("1e7",),
-    "F": ("3e7", "1e8"),
+    "F": ("3e7",),
     "G": ("1e7",),
     "H": ("1e6", "1e7"),
     "I": ("1e6", "1e7"),
+    "J": ("1e8",),
 }
-"""Budgets whose test windows are opened together, when all runs at them are stored: A, B and F of the main problem and
-the core arms, C of the secondary arms, the others of the problems in `ELSEWHERE`."""
+"""Budgets whose test windows are opened together, when all runs at them are stored: A, B, F and J of the main problem
+and the core arms, C of the secondary arms, the others of the problems in `ELSEWHERE`."""
 
 ELSEWHERE = {
     "D": tuple(name for name in SCALING if name.startswith("4qubits")),
@@ -137,8 +141,8 @@ ELSEWHERE = {
 LATER = ("C", *ELSEWHERE)
 """Their jobs have names of their own: ``run training/D-4qubits`` trains a stage, and ``run training/tune`` none."""
 
-TOGETHER = {"3e7": 7, "1e8": 7}
-"""Runs of one job, where they take long; 14 elsewhere."""
+TOGETHER = {"3e7": 28, "1e8": 28}
+"""Runs of one job, where they take long: side by side a run costs half of what it costs among 7.  14 elsewhere."""
 
 MICROSECONDS = dict.fromkeys((*CORE, *SECONDARY), 30.0) | {"shift": 5.0, "coordinates": 25.0, "guided": 15.0}
 """Of a circuit, and those of an update beside its circuits: for `plan` alone."""
@@ -291,8 +295,13 @@ class Tuning:
         if below is None:
             return self._grouped(trials(self.arm, self.level, self.problem), "")
         lower = Tuning(self.arm, below, self.problem)
-        best = [setting for _, setting in lower.table()[:CARRIED]] if lower.done else []
-        return self._grouped(best, "")
+        return self._grouped(self._carried(lower) if lower.done else [], "")
+
+    def _carried(self, lower: Tuning) -> list[Setting]:
+        """What of the level below is tried here."""
+        if LEVELS[self.level].rate_alone:
+            return _at_rates(lower.chosen)
+        return [setting for _, setting in lower.table()[:CARRIED]]
 
     def _grouped(self, settings: Sequence[Setting], name: str) -> list[Job]:
         """Jobs of settings that differ in rate and c alone."""
@@ -358,9 +367,11 @@ def retuning(arm: str, problem: Problem) -> list[Job]:
     main = Tuning(arm, "1e6")
     if not (retuned(problem) and main.done):
         return []
-    setting = main.chosen
-    settings = [replace(setting, rate=setting.rate * factor) for factor in FACTORS]
-    return [_trial_job(settings, "1e6", "rates", problem)]
+    return [_trial_job(_at_rates(main.chosen), "1e6", "rates", problem)]
+
+
+def _at_rates(setting: Setting) -> list[Setting]:
+    return [replace(setting, rate=setting.rate * factor) for factor in FACTORS]
 
 
 def setting_of(arm: str, level: str, problem: Problem = MAIN) -> Setting | None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -192,6 +193,13 @@ def test_a_level_leads_to_the_next_and_to_the_evaluation(empty):
     assert carried[0] == vars(best) and high.second() == []
     ordered = sorted([*trials("spsa", "1e6", MAIN), *moved(best, "1e6")], key=score)
     assert {Setting(**setting) for setting in carried} == set(ordered[: plan.CARRIED])
+    for job in high.first():
+        store(job, score)
+    (job,) = Tuning("spsa", "1e8").jobs
+    assert job.settings["settings"] == [vars(replace(best, rate=best.rate * factor)) for factor in plan.FACTORS]
+    store(job, score)
+    (run,) = plan.evaluation("spsa", "1e8")
+    assert run.settings["seeds"] == list(plan.SEEDS)
     runs = plan.evaluation("spsa", "3e6")
     assert [job.settings["setting"] for job in runs] == [vars(best)] * 2
     assert [seed for job in runs for seed in job.settings["seeds"]] == list(plan.SEEDS)
@@ -203,7 +211,7 @@ def test_every_budget_has_one_level_and_one_stage():
     assert [plan.level_of(budget) for budget in plan.BUDGETS] == ["1e5", "1e5", "1e6", "1e6", "1e7", "1e7", "1e8"] + [
         "4e5 circuits"
     ]
-    first = [budget for stage in ("A", "B", "F") for budget in plan.STAGES[stage]]
+    first = [budget for stage in ("A", "B", "F", "J") for budget in plan.STAGES[stage]]
     assert sorted(first) == sorted(plan.BUDGETS)
 
 
@@ -245,7 +253,7 @@ def test_later_stages_take_over_settings_and_keep_apart(empty):
 
 def test_stages_hold_their_problems_and_arms():
     sizes = {stage: len(plan.cells(stage)) for stage in plan.STAGES}
-    assert sizes == {"A": 3 * 5, "B": 3 * 5, "C": 2 * 4, "F": 2 * 5} | {
+    assert sizes == {"A": 3 * 5, "B": 3 * 5, "C": 2 * 4, "F": 5, "J": 5} | {
         "D": 2 * 4 * 5,
         "E": 3 * 5,
         "G": 5,
@@ -264,6 +272,6 @@ def test_test_windows_stay_closed_while_a_run_is_missing(empty):
     with pytest.raises(ValueError, match="stage A must be complete before its test windows are opened"):
         opened.opening("A")
     with pytest.raises(ValueError, match="stage must be"):
-        opened.opening("J")
+        opened.opening("K")
     with pytest.raises(ValueError, match="missing: .*'6qubits-8steps spsa at 1e6'"):
         opened.opening("H")
