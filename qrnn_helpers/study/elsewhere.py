@@ -110,9 +110,9 @@ def replications(
         errors = errors_at(of_problem(runs, name), BUDGET)
         found = verdict_of(errors, generator)
         means = {arm: geometric_mean(errors[arm]) for arm in CORE}
-        kept = {"keeps_shift": beating <= _beating_shift(errors, generator)}
-        kept["keeps_winner"] = winner in (found.winner, *found.tied)
-        rows[name] = means | {"verdict": found} | kept
+        here = _beating_shift(errors, generator)
+        kept = {"keeps_shift": beating <= here, "keeps_winner": winner in (found.winner, *found.tied)}
+        rows[name] = means | {"verdict": found, "beating": here} | kept
     return pd.DataFrame(rows).T
 
 
@@ -141,6 +141,13 @@ def replications_text(found: pd.DataFrame) -> str:
             f"what is said of the winner in {_kept(found['keeps_winner'])}",
         ]
     )
+
+
+def beating_text(found: pd.DataFrame) -> str:
+    """In how many replications each arm beats the shift rule: what the claim about the rule hangs on."""
+    counts = {arm: sum(arm in beating for beating in found["beating"]) for arm in CORE if arm != "shift"}
+    ranked = sorted(counts.items(), key=lambda pair: -pair[1])
+    return listed([f"{NAMES[arm]} in {count} of {len(found)}" for arm, count in ranked])
 
 
 def _kept(kept: pd.Series) -> str:

@@ -40,6 +40,8 @@ def test_a_replication_keeps_the_claims_that_its_runs_bear_out():
     assert "holds in 2 of 3 replications (not: SGD with momentum for Adam)" in text
     assert "winner in 1 of 3 replications (not: the two-way step circuit and SGD" in text
     assert elsewhere.replications_table(found).shape == (len(plan.CORE) + 3, 3)
+    beating = elsewhere.beating_text(found)
+    assert "SPSA in weight space in 2 of 3" in beating and "random coordinates by importance in 2 of 3" in beating
 
 
 def test_a_winner_that_is_tied_is_kept():
