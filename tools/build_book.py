@@ -20,6 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from address import follow
 from reading_copies import Names, chapters, write
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,6 +53,7 @@ def forget_stale_results(now: str) -> None:
 
 def main() -> int:
     DONE.unlink(missing_ok=True)
+    follow()
     forget_stale_results(fingerprint())
     shutil.rmtree(BUILD / "html", ignore_errors=True)  # no page outlives its source
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(ROOT)]

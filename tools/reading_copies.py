@@ -17,12 +17,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_markdown_cell
+from address import address
+from nbformat.v4 import new_code_cell, new_markdown_cell
 from pybtex.database import Person, parse_file
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "lab"
 MADE = FOLDER / ".made.json"  # what each copy was when it was written
+
+COLAB = """import sys
+
+if "google.colab" in sys.modules:
+    !git clone --quiet --depth 1 {url} book
+    %cd book/notebooks
+    sys.path.insert(0, "..")
+    %pip install --quiet -e .. ipywidgets myst-nb pylatexenc qiskit-aer scikit-learn"""
 
 ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 NAMED = re.compile(r"(.*?)\s*<(.+)>", re.S)
@@ -212,11 +221,20 @@ def code_cells(cell, names: Names, folder: Path) -> list:
     return [cell, new_markdown_cell(number + plain(about["caption"], names, folder))]
 
 
-def copy_of(path: Path, names: Names) -> nbformat.NotebookNode:
+def colab_cell(url: str):
+    """What Colab runs first, where the repository has an address: Colab has neither the package nor the data."""
+    cell = new_code_cell(COLAB.format(url=url))
+    cell.metadata["jupyter"] = {"source_hidden": True}
+    return cell
+
+
+def copy_of(path: Path, names: Names, url: str = "") -> nbformat.NotebookNode:
     """A chapter as readers get it."""
     notebook = nbformat.read(path, as_version=4)
     make: dict[str, Callable] = {"markdown": markdown_cells, "code": code_cells}
     notebook.cells = [new for cell in notebook.cells for new in make[cell.cell_type](cell, names, path.parent)]
+    if url:
+        notebook.cells.insert(0, colab_cell(url))
     for k, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{k}"  # the same in every run
     notebook.metadata.pop("jupytext", None)
@@ -229,7 +247,7 @@ def digest(path: Path) -> str:
 
 
 def write(chapter: Path, target: Path, names: Names) -> None:
-    nbformat.write(copy_of(chapter, names), target)
+    nbformat.write(copy_of(chapter, names, address(names.root)), target)
 
 
 def main(folder: Path = FOLDER) -> int:
