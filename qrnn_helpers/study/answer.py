@@ -22,7 +22,7 @@ from .jobs import Job
 from .plan import BUDGETS, COPRIMARY, CORE, FIXED_SHOTS, LEVELS, STAGES, Tuning, at_edge, level_of
 from .statistics import ALPHA, Estimate, Verdict, against, cost_intervals, log_errors, ranking, verdict
 
-READ = ("A", "B")
+READ = ("A", "B", "F")
 """Stages whose test windows are opened, and read here."""
 
 MEASURED = tuple(name for name in BUDGETS if any(name in STAGES[stage] for stage in READ))
