@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 FORM = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+")
-LAUNCH = "[Binder](https://mybinder.org/v2/gh/{name}/main?urlpath=lab/tree/lab) opens the chapters of [{name}]({url})."
+LAUNCH = "[Binder](https://mybinder.org/v2/gh/{name}/HEAD?urlpath=lab/tree/lab) opens the chapters of [{name}]({url})."
 #: File, the line above, and the line with the address.
 LINES = [
     ("CITATION.cff", "license: MIT", 'repository-code: "{url}"'),

@@ -13,7 +13,7 @@ from sphinx.config import Config
 
 BUTTONS = ("use_repository_button", "use_edit_page_button", "use_issues_button")
 SERVICES = {
-    "Binder": ("https://mybinder.org/v2/gh/{name}/main?urlpath=lab/tree/lab/{chapter}.ipynb", "logo_binder.svg"),
+    "Binder": ("https://mybinder.org/v2/gh/{name}/HEAD?urlpath=lab/tree/lab/{chapter}.ipynb", "logo_binder.svg"),
     "Colab": ("https://colab.research.google.com/github/{name}/blob/copies/lab/{chapter}.ipynb", "logo_colab.png"),
 }
 

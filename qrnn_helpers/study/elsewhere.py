@@ -18,7 +18,7 @@ from .answer import NAMES, errors_at, estimate_text, geometric_mean, listed, p_t
 from .arms import ARMS
 from .jobs import Job
 from .plan import CORE, FOLDER, SECONDARY, STAGES
-from .statistics import ALPHA, Estimate, against, holm, paired, ranking
+from .statistics import ALPHA, against, holm, paired, ranking
 
 VARIED = {"orthogonal": "spsa", "decaying": "spsa", "guided": "spsa", "uniform": "coordinates"}
 """The core arm that each secondary arm varies."""
@@ -64,8 +64,7 @@ def variants(runs: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame
         for arm, parent in VARIED.items():
             found = paired(errors, arm, parent, generator)
             error = geometric_mean(errors[arm])
-            ratio = Estimate(found.ratio, found.low, found.high)
-            row = {"budget": budget, "arm": arm, "varies": parent, "error": error, "ratio": ratio}
+            row = {"budget": budget, "arm": arm, "varies": parent, "error": error, "ratio": found.estimate}
             rows.append(row | {"p": found.p, "p_equivalent": found.p_equivalent})
     table = pd.DataFrame(rows).set_index(["budget", "arm"])
     return table.assign(holm=holm(table["p"]), holm_equivalent=holm(table["p_equivalent"]))
@@ -104,22 +103,23 @@ def replications(
 ) -> pd.DataFrame:
     """A row a problem: errors of the core arms, the verdict, and which of the main problem's claims it keeps."""
     claims = errors_at(main, BUDGET)
-    winner, beating = ranking(claims)[0], _beating_shift(claims, generator)
+    winner, (beating, _) = ranking(claims)[0], _beside_shift(claims, generator)
     rows = {}
     for name in names:
         errors = errors_at(of_problem(runs, name), BUDGET)
         found = verdict_of(errors, generator)
         means = {arm: geometric_mean(errors[arm]) for arm in CORE}
-        here = _beating_shift(errors, generator)
-        kept = {"keeps_shift": beating <= here, "keeps_winner": winner in (found.winner, *found.tied)}
-        rows[name] = means | {"verdict": found, "beating": here} | kept
+        better, worse = _beside_shift(errors, generator)
+        kept = {"keeps_shift": beating <= better, "keeps_winner": winner in (found.winner, *found.tied)}
+        rows[name] = means | {"verdict": found, "better": better, "worse": worse} | kept
     return pd.DataFrame(rows).T
 
 
-def _beating_shift(errors: pd.DataFrame, generator: np.random.Generator) -> set[str]:
-    """Arms with smaller errors than the shift rule, told apart."""
+def _beside_shift(errors: pd.DataFrame, generator: np.random.Generator) -> tuple[set[str], set[str]]:
+    """Arms with smaller errors than the shift rule, and with larger ones, told apart."""
     table = against(errors, "shift", generator)
-    return set(table.index[(table["holm"] <= ALPHA) & (table["ratio"] > 1)])
+    table = table[table["holm"] <= ALPHA]
+    return set(table.index[table["ratio"] > 1]), set(table.index[table["ratio"] < 1])
 
 
 def replications_table(found: pd.DataFrame) -> pd.DataFrame:
@@ -144,10 +144,17 @@ def replications_text(found: pd.DataFrame) -> str:
 
 
 def beating_text(found: pd.DataFrame) -> str:
-    """In how many replications each arm beats the shift rule: what the claim about the rule hangs on."""
-    counts = {arm: sum(arm in beating for beating in found["beating"]) for arm in CORE if arm != "shift"}
-    ranked = sorted(counts.items(), key=lambda pair: -pair[1])
-    return listed([f"{NAMES[arm]} in {count} of {len(found)}" for arm, count in ranked])
+    """In how many replications each arm beats the shift rule, and which lose to it: what its claim hangs on."""
+    better, worse = (_counted(found[column]) for column in ("better", "worse"))
+    ranked = sorted(better.items(), key=lambda pair: -pair[1])
+    text = listed([f"{NAMES[arm]} in {count} of {len(found)}" for arm, count in ranked])
+    beaten = [f"{NAMES[arm]} in {count}" for arm, count in worse.items() if count]
+    return f"{text}, and beats {listed(beaten)}" if beaten else text
+
+
+def _counted(arms: pd.Series) -> dict[str, int]:
+    """In how many sets each arm is."""
+    return {arm: sum(arm in those for those in arms) for arm in CORE if arm != "shift"}
 
 
 def _kept(kept: pd.Series) -> str:

@@ -133,7 +133,7 @@ def crossing_text(ratios: pd.Series) -> str:
 
 def trained_runs() -> pd.DataFrame:
     """Opened runs, without variants and replications: the main problem's and the cross."""
-    return elsewhere.results(stage for stage in plan.STAGES if stage not in ("C", "E", "G"))
+    return elsewhere.results(stage for stage in plan.STAGES if stage not in ("C", *plan.REPLICATING))
 
 
 def ladder(runs: pd.DataFrame, problem: Problem, arm: str) -> pd.DataFrame:

@@ -138,6 +138,9 @@ ELSEWHERE = {
 }
 """Problems of the later stages: the scaling cross by qubits (D, H, I), and the replications (E, G)."""
 
+REPLICATING = tuple(stage for stage, names in ELSEWHERE.items() if set(names) <= set(REPLICATIONS))
+"""Stages of replications."""
+
 LATER = ("C", *ELSEWHERE)
 """Their jobs have names of their own: ``run training/D-4qubits`` trains a stage, and ``run training/tune`` none."""
 

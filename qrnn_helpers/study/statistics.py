@@ -61,6 +61,11 @@ class Paired:
     p_equivalent: float
     seeds: int
 
+    @property
+    def estimate(self) -> Estimate:
+        """The ratio and its interval."""
+        return Estimate(self.ratio, self.low, self.high)
+
 
 @dataclass(frozen=True)
 class Verdict:

@@ -1,11 +1,9 @@
 """The search shows where a word stands, from disk and without a request: a small book of its own."""
 
-import subprocess
-import sys
-
 import pytest
 from book_pages import ROOT
 from browsing import offline
+from small_book import built
 
 PAGES = {
     "intro.md": "# First\n\n```{toctree}\nnotebooks/second\n```\n\nNothing here.\n",
@@ -17,20 +15,13 @@ PAGES = {
 
 @pytest.fixture(scope="module")
 def html(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("search")
-    (folder / "conf.py").write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
-        "extensions, root_doc = ['myst_parser', 'snippets'], 'intro'\n"
-        "html_theme, html_show_search_summary = 'basic', False\n"
-        f"html_static_path = [{str(ROOT / 'book' / '_static')!r}]\n"
-    )
-    for name, text in PAGES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(folder), str(folder / "html")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-1000:]
-    return folder / "html"
+    settings = {
+        "extensions": ["myst_parser", "snippets"],
+        "html_theme": "basic",
+        "html_show_search_summary": False,
+        "html_static_path": [str(ROOT / "book" / "_static")],
+    }
+    return built(tmp_path_factory.mktemp("search"), PAGES, settings)
 
 
 @pytest.mark.parametrize(

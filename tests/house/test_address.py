@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import subprocess
-import sys
 import tomllib
 
 import address
@@ -11,6 +9,7 @@ import pytest
 import reading_copies
 import yaml
 from book_pages import NOTEBOOKS, ROOT
+from small_book import built
 
 URL = "https://github.com/somebody/a-book"
 FILES = ["_config.yml", *(name for name, _, _ in address.LINES)]
@@ -47,7 +46,7 @@ def test_files_follow_the_setting_and_come_back(house):
     assert yaml.safe_load(with_address["CITATION.cff"])["repository-code"] == URL
     assert tomllib.loads(with_address["pyproject.toml"])["project"]["urls"] == {"Repository": URL}
     assert f"  url    = {{{URL}}},\n" in with_address["book/how_to_cite.md"]
-    assert "https://mybinder.org/v2/gh/somebody/a-book/main?urlpath=lab/tree/lab" in with_address["README.md"]
+    assert "https://mybinder.org/v2/gh/somebody/a-book/HEAD?urlpath=lab/tree/lab" in with_address["README.md"]
     other = house("https://github.com/another/home")
     assert all("somebody" not in text and "another/home" in text for text in other.values())
     assert house("") == without
@@ -59,36 +58,31 @@ def test_an_address_of_another_form_is_refused(house, url):
         house(url)
 
 
-def built(folder, url: str) -> dict[str, str]:
+def pages_at(folder, url: str) -> dict[str, str]:
     """Two pages in the book's theme, with the settings that Jupyter Book makes of an address."""
-    (folder / "conf.py").write_text(
-        f"import sys; sys.path.insert(0, {str(ROOT / 'book' / '_ext')!r})\n"
-        "extensions = ['myst_nb', 'launch']; nb_execution_mode = 'off'\n"
-        "html_theme, root_doc = 'sphinx_book_theme', 'intro'\n"
-        f"html_theme_options = dict(repository_url={url!r}, repository_branch='main')\n"
-    )
-    for name, text in PAGES.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", str(folder), str(folder / "html")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-1000:]
-    return {name: (folder / "html" / name).with_suffix(".html").read_text() for name in PAGES}
+    settings = {
+        "extensions": ["myst_nb", "launch"],
+        "nb_execution_mode": "off",
+        "html_theme": "sphinx_book_theme",
+        "html_theme_options": {"repository_url": url, "repository_branch": "main"},
+    }
+    html = built(folder, PAGES, settings)
+    return {name: (html / name).with_suffix(".html").read_text() for name in PAGES}
 
 
 def test_buttons_need_an_address(tmp_path):
-    pages = built(tmp_path, "")
+    pages = pages_at(tmp_path, "")
     assert not re.findall(
         r"github\.com|mybinder|colab\.research|launch-buttons|source-buttons", "".join(pages.values())
     )
 
 
 def test_buttons_follow_the_address(tmp_path):
-    first, chapter = built(tmp_path, URL).values()
+    first, chapter = pages_at(tmp_path, URL).values()
     for page, name in ((first, "intro"), (chapter, "notebooks/04_x")):
         assert f'href="{URL}"' in page and f'href="{URL}/edit/main/{name}.md"' in page
         assert f'href="{URL}/issues/new?title=' in page
-    assert "https://mybinder.org/v2/gh/somebody/a-book/main?urlpath=lab/tree/lab/04_x.ipynb" in chapter
+    assert "https://mybinder.org/v2/gh/somebody/a-book/HEAD?urlpath=lab/tree/lab/04_x.ipynb" in chapter
     assert "https://colab.research.google.com/github/somebody/a-book/blob/copies/lab/04_x.ipynb" in chapter
     assert "mybinder" not in first and "colab" not in first
 

@@ -11,7 +11,6 @@ from book_pages import NOTEBOOKS
 UNSAID = {"17_protocol", "18_answer", "27_decision"}
 """Chapters that end with their answers as a list, or are a tool."""
 
-CHECKED_SO_FAR = [path for path in NOTEBOOKS if path.stem[:2] <= "20"]
 EXERCISE = re.compile(r"^(?P<fence>`{3,})\{exercise\}(?P<rest>.*?)^(?P=fence)[ ]*$", re.M | re.S)
 FORM = re.compile(r" (?P<title>\S.*)\n:label: (?P<label>ex-[\w-]+)\n\n\S")
 SOLUTION = re.compile(r"^`{3,}\{solution-start\} (ex-[\w-]+)\n:class: dropdown\n`{3,}[ ]*$", re.M)
@@ -68,7 +67,7 @@ def test_solutions_are_executed(path):
     assert sum(count > 0 for count in solved(path).values()) >= 2
 
 
-@pytest.mark.parametrize("path", CHECKED_SO_FAR, ids=lambda path: path.stem)
+@each_chapter
 def test_one_exercise_has_a_computed_check_value(path):
     assert any(CHECK.search(rest) for rest in exercises(prose.markdown(path)))
 

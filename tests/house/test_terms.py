@@ -103,7 +103,7 @@ def unlinked(source: str) -> Iterator[tuple[str, re.Match[str]]]:
         seen.add(name)
 
 
-LINKED = [path for path in NOTEBOOKS if path.stem[:2] <= "20"]
+LINKED = NOTEBOOKS
 """The chapters of the course; those behind them are for readers who have come through it, or for one question."""
 
 

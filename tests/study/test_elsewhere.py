@@ -42,6 +42,8 @@ def test_a_replication_keeps_the_claims_that_its_runs_bear_out():
     assert elsewhere.replications_table(found).shape == (len(plan.CORE) + 3, 3)
     beating = elsewhere.beating_text(found)
     assert "SPSA in weight space in 2 of 3" in beating and "random coordinates by importance in 2 of 3" in beating
+    beaten = beating.split(", and beats ")[1]
+    assert beaten.startswith("SPSA with fresh directions in 1") and beaten.endswith("by importance in 1")
 
 
 def test_a_winner_that_is_tied_is_kept():
